@@ -1,0 +1,1 @@
+"""Calibration: intrinsics, hand-eye, joints, latency, and their versioned results."""

@@ -1,0 +1,1 @@
+"""The `robot-rl` verbs: the only place that knows everything."""

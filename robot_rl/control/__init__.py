@@ -1,0 +1,1 @@
+"""Observation assembly, action decoding and safety: pure functions between policy and robot."""

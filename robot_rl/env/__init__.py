@@ -1,0 +1,1 @@
+"""A robot, real or twin, as a gymnasium environment."""

@@ -1,0 +1,1 @@
+"""One algorithm a file, and what runs, saves and resumes it."""

@@ -1,0 +1,1 @@
+"""Base policies, the residual actor, critics and encoders."""

@@ -1,0 +1,1 @@
+"""Progress models and what is made of their scores."""

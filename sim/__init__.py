@@ -1,0 +1,1 @@
+"""The MuJoCo twin of the robot."""
