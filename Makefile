@@ -1,0 +1,52 @@
+# The one way in. Each target first brings .venv up to date (see .ci/setup), then does its work.
+# Extra flags: make demo ARGS="--seed 3"; make test ARGS="tests/env -x".
+
+SHELL := /bin/bash
+BIN := .venv/bin
+ARGS ?=
+
+# Headless rendering: EGL works with and without a GPU. macOS has its own way and needs nothing.
+ifeq ($(shell uname -s),Linux)
+export MUJOCO_GL ?= egl
+endif
+
+.PHONY: help demo test check bench doctor format setup stubs clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: setup  ## demonstrations -> base -> residual -> report, in the twin (10 minutes)
+	$(BIN)/robot-rl demo $(ARGS)
+
+test: setup  ## the whole test suite
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: setup  ## lint, format, types, import direction
+	@[ .typings/mujoco -nt .venv/.stamp ] || $(MAKE) --no-print-directory stubs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: setup  ## every table of LOG.md; goes on where it was stopped
+	$(BIN)/robot-rl bench $(ARGS)
+
+doctor: setup  ## what works on this machine, and how to mend what does not
+	$(BIN)/robot-rl doctor $(ARGS)
+
+format: setup  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+setup:  ## only make or update .venv
+	@.ci/setup
+
+# MuJoCo ships no type stubs for its compiled modules; pyright reads these.
+stubs:
+	@rm -rf .typings
+	@for module in mujoco mujoco.batch mujoco._batch; do \
+	  $(BIN)/pybind11-stubgen $$module -o .typings --ignore-all-errors >/dev/null 2>&1 || exit 1; \
+	done
+
+clean:  ## remove .venv and all caches; runs/ and data/ stay
+	rm -rf .venv .typings .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info

@@ -1,0 +1,35 @@
+"""Imports stay light: a laptop needs no ROS, a robot workstation needs no renderer."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "mujoco", "cv2", "rclpy", "pyrealsense2", "matplotlib", "zarr", "gymnasium")
+
+
+def loaded_after(statement: str) -> set[str]:
+    code = f"{statement}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return {name.split(".")[0] for name in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["robot_rl", "robot_rl.types", "robot_rl.errors", "robot_rl.clock", "robot_rl.env.port"],
+)
+def test_leaf_modules_load_nothing_heavy(module):
+    assert loaded_after(f"import {module}").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("module", ["sim", "calibration"])
+def test_packages_load_nothing_heavy(module):
+    assert loaded_after(f"import {module}").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("module", ["robot_rl.env.task", "robot_rl.replay.trajectory"])
+def test_the_library_knows_neither_simulator_nor_ros(module):
+    assert loaded_after(f"import {module}").isdisjoint({"mujoco", "sim", "rclpy", "torch"})
