@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from robot_rl.geometry import rotvec_from_matrix
 from robot_rl.types import F64, ArmSpec
 
 __all__ = ["forward", "jacobian", "solve_ik"]
@@ -19,8 +20,11 @@ __all__ = ["forward", "jacobian", "solve_ik"]
 _STEP_LIMIT_RAD = 0.5  # longest joint motion of one iteration: the linear model ends there
 _DAMPING_FLOOR = 1e-6  # keeps the system solvable in a singularity
 _DAMPING_GAIN = 0.5  # damping grows with the squared error: Sugihara 2011, eq. 32
-_CROSS_LEFT = np.array([7, 2, 3])  # of a flattened (3, 3): the entries whose differences
-_CROSS_RIGHT = np.array([5, 6, 1])  # are the vee of R - R^T
+_NEAR_HALF_TURN = -1.99  # 2 cos(angle) below which R - R^T no longer tells the axis
+_VEE_TRACE = np.zeros((9, 4))  # flattened (3, 3) to the vee of R - R^T, and the trace
+_VEE_TRACE[[7, 2, 3], [0, 1, 2]] = 1.0
+_VEE_TRACE[[5, 6, 1], [0, 1, 2]] = -1.0
+_VEE_TRACE[[0, 4, 8], 3] = 1.0
 
 
 class _Chain(NamedTuple):
@@ -55,6 +59,11 @@ def _frames(chain: _Chain, q: F64) -> F64:
     n = q.shape[-1]
     frames = np.empty((*q.shape[:-1], n + 1, 4, 4))
     frames[..., 0, :, :] = links[..., 0, :, :]
+    if q.ndim == 1:  # np.dot takes a third of matmul's time, but knows no batch
+        for i in range(1, n):
+            np.dot(frames[i - 1], links[i], out=frames[i])
+        np.dot(frames[n - 1], chain.T_flange_tcp, out=frames[n])
+        return frames
     for i in range(1, n):
         np.matmul(frames[..., i - 1, :, :], links[..., i, :, :], out=frames[..., i, :, :])
     np.matmul(frames[..., n - 1, :, :], chain.T_flange_tcp, out=frames[..., n, :, :])
@@ -76,18 +85,20 @@ def _jacobian(frames: F64) -> F64:
     return out
 
 
-def _pose_error(T_base_tcp: F64, T_target: F64) -> F64:
+def _pose_error(frames: F64, target: F64) -> F64:
     """Twist (..., 6) [m, rad] in base that takes the tcp to its target in unit time."""
-    error = np.empty((*np.broadcast_shapes(T_base_tcp.shape, T_target.shape)[:-2], 6))
-    np.subtract(T_target[..., :3, 3], T_base_tcp[..., :3, 3], out=error[..., :3])
-    R = T_target[..., :3, :3] @ T_base_tcp[..., :3, :3].swapaxes(-1, -2)
-    flat = R.reshape(*R.shape[:-2], 9)
-    vee = flat[..., _CROSS_LEFT] - flat[..., _CROSS_RIGHT]  # 2 sin(angle) * axis
-    sine = np.sqrt((vee * vee).sum(-1))
-    cosine = flat[..., 0] + flat[..., 4] + flat[..., 8] - 1.0
-    # Half a turn has no unique axis: the bounded quotient then turns slowly off it.
+    T = frames[..., -1, :, :]
+    error = np.empty((*T.shape[:-2], 6))
+    np.subtract(target[..., :3, 3], T[..., :3, 3], out=error[..., :3])
+    R = target[..., :3, :3] @ T[..., :3, :3].swapaxes(-1, -2)
+    vee_trace = R.reshape(*R.shape[:-2], 9) @ _VEE_TRACE
+    vee = vee_trace[..., :3]  # 2 sin(angle) * axis
+    sine = np.sqrt(np.vecdot(vee, vee))
+    cosine = vee_trace[..., 3] - 1.0  # 2 cos(angle)
     scale = np.arctan2(sine, cosine) / np.maximum(sine, 1e-9)
-    np.multiply(vee, np.where(sine > 1e-9, scale, 0.5)[..., None], out=error[..., 3:])
+    np.multiply(vee, scale[..., None], out=error[..., 3:])
+    if cosine.min(initial=2.0) < _NEAR_HALF_TURN:
+        error[..., 3:] = rotvec_from_matrix(R)
     return error
 
 
@@ -131,7 +142,7 @@ def _damped_step(J: F64, error: F64, pull: F64, free: F64 | None) -> F64:
         pull = pull * free
     Jt = J.swapaxes(-1, -2)
     gram = J @ Jt
-    damping = _DAMPING_FLOOR + _DAMPING_GAIN * (error * error).sum(-1)
+    damping = _DAMPING_FLOOR + _DAMPING_GAIN * np.vecdot(error, error)
     gram.reshape(*gram.shape[:-2], 36)[..., ::7] += damping[..., None]
     rest = error[..., None] - J @ pull[..., None]
     return pull + (Jt @ np.linalg.solve(gram, rest))[..., 0]
@@ -145,7 +156,7 @@ def solve_ik(
     iterations: int = 3,
     position_tolerance_m: float = 1e-4,
     rotation_tolerance_rad: float = 1e-3,
-    home_gain: float = 0.02,
+    home_gain: float = 0.01,
 ) -> tuple[F64, F64]:
     """Joint positions near `q_start` that reach a tool pose, by damped least squares.
 
@@ -159,7 +170,8 @@ def solve_ik(
         iterations: Newton steps; 2 to 3 track motions of some mm, about 20 reach anywhere near.
         position_tolerance_m: Largest position error that still counts as reached.
         rotation_tolerance_rad: Largest rotation error that still counts as reached.
-        home_gain: Share of the way to `arm.home_rad` taken per iteration within the null space.
+        home_gain: Share of the way to `arm.home_rad` taken within the null space,
+            in each iteration of the first half.
 
     Returns:
         (q, ok): (..., n) [rad] and bool (...,). Where `ok` is False, `q` is the nearest found.
@@ -167,17 +179,21 @@ def solve_ik(
     chain = _chain(arm)
     target = np.asarray(T_base_tcp, np.float64)
     lower, upper = arm.joint_lower_rad, arm.joint_upper_rad
-    shape = np.broadcast_shapes(target.shape[:-2], np.shape(q_start)[:-1])
-    q = np.minimum(np.maximum(np.broadcast_to(q_start, (*shape, arm.dof)), lower), upper)
+    q = np.minimum(np.maximum(q_start, lower), upper)
+    if q.shape[:-1] != target.shape[:-2]:
+        shape = np.broadcast_shapes(target.shape[:-2], q.shape[:-1])
+        q = np.broadcast_to(q, (*shape, arm.dof))
     tolerance = np.array([position_tolerance_m] * 3 + [rotation_tolerance_rad] * 3)
+    drift = 0.01 * tolerance
     frames = _frames(chain, q)
-    error = _pose_error(frames[..., -1, :, :], target)
-    for _ in range(iterations):
-        active = (np.abs(error) > 0.01 * tolerance).any(-1)
+    error = _pose_error(frames, target)
+    for i in range(iterations):
+        active = (np.abs(error) > drift).any(-1)
         if not active.any():
             break
         J = _jacobian(frames)
-        pull = home_gain * (arm.home_rad - q)
+        # The pull costs accuracy of second order, which the later iterations win back.
+        pull = (home_gain if i < iterations // 2 else 0.0) * (arm.home_rad - q)
         step = _damped_step(J, error, pull, None)
         moved = q + step
         inside = (moved >= lower) & (moved <= upper)
@@ -188,6 +204,6 @@ def solve_ik(
         step *= (active * np.minimum(1.0, _STEP_LIMIT_RAD / np.maximum(longest, 1e-9)))[..., None]
         q = np.minimum(np.maximum(q + step, lower), upper)
         frames = _frames(chain, q)
-        error = _pose_error(frames[..., -1, :, :], target)
+        error = _pose_error(frames, target)
     ok = (np.abs(error) <= tolerance).all(-1)
     return q, ok
