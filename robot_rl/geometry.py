@@ -27,6 +27,12 @@ __all__ = [
 ]
 
 _TINY = 1e-12  # below this length an axis is noise, and its angle is zero to double precision
+_NEAR_HALF_TURN = -1.9  # 2 cos(angle) below which R - R^T loses the axis
+_IDENTITY = np.eye(3)
+_HAT = np.zeros((3, 9))  # vector to its flattened cross-product matrix
+_HAT[[0, 1, 2], [7, 2, 3]] = 1.0
+_HAT[[0, 1, 2], [5, 6, 1]] = -1.0
+_VEE_TRACE = np.hstack([_HAT.T, _IDENTITY.reshape(9, 1)])  # flattened R to vee(R - R^T), trace
 
 
 def quat_multiply(a: F64, b: F64) -> F64:
@@ -118,13 +124,24 @@ def quat_from_matrix(R: F64) -> F64:
 
 
 def matrix_from_rotvec(rotvec: F64) -> F64:
-    """(..., 3) [rad] to rotation matrices (..., 3, 3)."""
-    return matrix_from_quat(quat_from_rotvec(rotvec))
+    """(..., 3) [rad] to rotation matrices (..., 3, 3), by Rodrigues' formula."""
+    rotvec = np.asarray(rotvec, np.float64)
+    angle = np.maximum(np.sqrt(np.vecdot(rotvec, rotvec)), 1e-30)[..., None, None]
+    K = (rotvec @ _HAT).reshape(*rotvec.shape, 3)
+    half = np.sin(0.5 * angle) / angle
+    return _IDENTITY + (np.sin(angle) / angle) * K + (2.0 * half * half) * (K @ K)
 
 
 def rotvec_from_matrix(R: F64) -> F64:
     """Rotation matrices (..., 3, 3) to the shortest rotation vector (..., 3) [rad]."""
-    return rotvec_from_quat(quat_from_matrix(R))
+    R = np.asarray(R, np.float64)
+    vee_trace = R.reshape(*R.shape[:-2], 9) @ _VEE_TRACE
+    vee = vee_trace[..., :3]  # 2 sin(angle) * axis
+    sine = np.sqrt(np.vecdot(vee, vee))
+    cosine = vee_trace[..., 3] - 1.0  # 2 cos(angle)
+    if cosine.min(initial=2.0) < _NEAR_HALF_TURN:
+        return rotvec_from_quat(quat_from_matrix(R))
+    return vee * (np.arctan2(sine, cosine) / np.maximum(sine, 1e-30))[..., None]
 
 
 def matrix_from_pose(pose: F64) -> F64:

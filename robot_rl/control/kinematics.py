@@ -20,11 +20,6 @@ __all__ = ["forward", "jacobian", "solve_ik"]
 _STEP_LIMIT_RAD = 0.5  # longest joint motion of one iteration: the linear model ends there
 _DAMPING_FLOOR = 1e-6  # keeps the system solvable in a singularity
 _DAMPING_GAIN = 0.5  # damping grows with the squared error: Sugihara 2011, eq. 32
-_NEAR_HALF_TURN = -1.99  # 2 cos(angle) below which R - R^T no longer tells the axis
-_VEE_TRACE = np.zeros((9, 4))  # flattened (3, 3) to the vee of R - R^T, and the trace
-_VEE_TRACE[[7, 2, 3], [0, 1, 2]] = 1.0
-_VEE_TRACE[[5, 6, 1], [0, 1, 2]] = -1.0
-_VEE_TRACE[[0, 4, 8], 3] = 1.0
 
 
 class _Chain(NamedTuple):
@@ -91,14 +86,7 @@ def _pose_error(frames: F64, target: F64) -> F64:
     error = np.empty((*T.shape[:-2], 6))
     np.subtract(target[..., :3, 3], T[..., :3, 3], out=error[..., :3])
     R = target[..., :3, :3] @ T[..., :3, :3].swapaxes(-1, -2)
-    vee_trace = R.reshape(*R.shape[:-2], 9) @ _VEE_TRACE
-    vee = vee_trace[..., :3]  # 2 sin(angle) * axis
-    sine = np.sqrt(np.vecdot(vee, vee))
-    cosine = vee_trace[..., 3] - 1.0  # 2 cos(angle)
-    scale = np.arctan2(sine, cosine) / np.maximum(sine, 1e-9)
-    np.multiply(vee, scale[..., None], out=error[..., 3:])
-    if cosine.min(initial=2.0) < _NEAR_HALF_TURN:
-        error[..., 3:] = rotvec_from_matrix(R)
+    error[..., 3:] = rotvec_from_matrix(R)
     return error
 
 
