@@ -1,0 +1,158 @@
+"""The twin as a robot: the same commands, limits and stamps, and time that physics makes.
+
+command:   camera, arm → observe → policy (base + residual) → decode → safety → **send**
+
+Waiting on the clock steps the scene. Between policy and drives stands the same 100 Hz
+interpolation as in the arm bridge of the real robot.
+"""
+
+from collections import deque
+
+import mujoco
+import numpy as np
+
+from robot_rl.clock import Clock
+from robot_rl.errors import ConfigError, PortError
+from robot_rl.types import F64, Command, RobotSpec, RobotState
+from sim.bridge import BRIDGE_PERIOD_S, Bridge
+from sim.scene import TIMESTEP_S
+from sim.twin import Layout, ModelFields, Start, Twin
+
+__all__ = ["SimPort"]
+
+_SUBSTEPS = round(BRIDGE_PERIOD_S / TIMESTEP_S)
+
+
+class _SimClock:
+    """Time of the twin; whole bridge ticks, so that it never drifts."""
+
+    def __init__(self, port: "SimPort") -> None:
+        self._port = port
+        self.ticks = 0
+
+    def now(self) -> float:
+        """See `robot_rl.clock.Clock.now`."""
+        return self.ticks * BRIDGE_PERIOD_S
+
+    def sleep_until(self, time_s: float) -> None:
+        """Step physics, in ticks of 10 ms, until `time_s` is reached."""
+        for _ in range(int(np.ceil((time_s - self.now()) / BRIDGE_PERIOD_S - 1e-6))):
+            self._port.tick()
+            self.ticks += 1
+
+
+class SimPort:
+    """A `RobotPort` over one MuJoCo scene.
+
+    Args:
+        twin: The task whose scene this is.
+        delay_s: How long a command travels before the bridge acts on it.
+    """
+
+    def __init__(self, twin: Twin, *, delay_s: float = 0.0) -> None:
+        if delay_s < 0:
+            raise ConfigError(f"delay_s is {delay_s}, but must be >= 0.")
+        self._twin = twin
+        self._delay_ticks = round(delay_s / BRIDGE_PERIOD_S)
+        self._clock = _SimClock(self)
+        self._bridge = Bridge(twin.robot.arms)
+        self._pending: deque[tuple[int, F64, F64]] = deque()
+        self._model: mujoco.MjModel | None = None
+        self._data: mujoco.MjData | None = None
+
+    @property
+    def spec(self) -> RobotSpec:
+        """See `RobotPort.spec`."""
+        return self._twin.robot
+
+    @property
+    def clock(self) -> Clock:
+        """See `RobotPort.clock`."""
+        return self._clock
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        """The compiled scene, for rendering and identification."""
+        return self._connected()[0]
+
+    @property
+    def data(self) -> mujoco.MjData:
+        """The scene's state, for rendering and identification."""
+        return self._connected()[1]
+
+    def connect(self) -> None:
+        """Compile the scene and put it at its first start (seed 0)."""
+        if self._model is not None:
+            return
+        self._model = self._twin.build().compile()
+        self._data = mujoco.MjData(self._model)
+        self._layout = Layout(self._model, self.spec)
+        self._fields = ModelFields(
+            gain=self._model.actuator_gainprm,
+            bias=self._model.actuator_biasprm,
+            friction=self._model.geom_friction,
+        )
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Redraw the scene from `seed`; time goes on."""
+        self.place(self._twin.draw(np.random.default_rng(seed)))
+
+    def place(self, start: Start) -> None:
+        """Put the scene at a given start."""
+        model, data = self._connected()
+        mujoco.mj_resetData(model, data)
+        self._layout.write_dynamics(start, self._fields)
+        self._layout.write_start(
+            start,
+            qpos=data.qpos,
+            ctrl=data.ctrl,
+            mocap_pos=data.mocap_pos,
+            mocap_quat=data.mocap_quat,
+            xfrc_applied=data.xfrc_applied,
+        )
+        self._pending.clear()
+        self._bridge.start(start.q_rad, start.gripper_m)
+
+    def read(self) -> RobotState:
+        """See `RobotPort.read`."""
+        _, data = self._connected()
+        return self._layout.read(
+            self._clock.now(),
+            qpos=data.qpos,
+            qvel=data.qvel,
+            mocap_pos=data.mocap_pos,
+            mocap_quat=data.mocap_quat,
+        )
+
+    def send(self, command: Command) -> Command:
+        """Hand the target to the bridge, which clips it to the joint limits."""
+        self._connected()
+        q_rad, gripper_m = self._bridge.clip(command.q_rad, command.gripper_m)
+        self._pending.append((self._clock.ticks + self._delay_ticks, q_rad, gripper_m))
+        return Command(q_rad=q_rad, gripper_m=gripper_m, stamp_s=command.stamp_s)
+
+    def stop(self) -> None:
+        """Hold the present position until the next `send`."""
+        self._pending.clear()
+        if self._data is not None:
+            self._bridge.hold()
+
+    def close(self) -> None:
+        """Let the scene go; `connect` builds it anew."""
+        self._model = self._data = None
+
+    def tick(self) -> None:
+        """One period of the bridge: take what has arrived, move the command, step physics."""
+        model, data = self._connected()
+        while self._pending and self._pending[0][0] <= self._clock.ticks:
+            self._bridge.aim(*self._pending.popleft()[1:])
+        q_rad, gripper_m = self._bridge.step()
+        data.ctrl[self._layout.ctrl] = q_rad
+        data.ctrl[self._layout.gripper_ctrl] = gripper_m
+        mujoco.mj_step(model, data, nstep=_SUBSTEPS)
+
+    def _connected(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        if self._model is None or self._data is None:
+            raise PortError(f"the twin of '{self.spec.name}' is not connected. Call connect().")
+        return self._model, self._data

@@ -1,0 +1,70 @@
+"""The tasks of the twin by name, and the three calls that turn a name into something to act on.
+
+`make_env` is what learning uses: the same `RobotEnv` as on the robot, over `SimPort`.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from robot_rl.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from robot_rl.env.robot_env import RobotEnv
+
+    from robot_rl.env.task import Task
+    from sim.port import SimPort
+    from sim.twin import Twin
+
+__all__ = ["TASKS", "make_env", "make_port", "make_task", "make_twin"]
+
+
+def _lazy(module: str, name: str) -> "Callable[..., Twin]":
+    """A constructor that imports its module, and with it MuJoCo, when it is called."""
+
+    def construct(**settings: Any) -> "Twin":
+        return cast("Twin", getattr(import_module(f"sim.tasks.{module}"), name)(**settings))
+
+    return construct
+
+
+TASKS: "dict[str, Callable[..., Twin]]" = {
+    "peg": _lazy("peg", "PegTwin"),
+    "peg-long": _lazy("peg", "peg_long"),
+}
+"""Constructors of twins; keyword arguments are the fields that set the difficulty."""
+
+
+def make_twin(name: str, **difficulty: Any) -> "Twin":
+    """The task `name` in the twin, with some of its difficulty fields replaced.
+
+    Raises:
+        UnknownNameError: There is no such task.
+    """
+    if name not in TASKS:
+        raise UnknownNameError("task", name, TASKS)
+    return TASKS[name](**difficulty)
+
+
+def make_task(name: str) -> "Task":
+    """What the robot shall do: horizon, features, success. Knows no scene."""
+    return make_twin(name).task
+
+
+def make_port(name: str, pixels: bool = False, **difficulty: Any) -> "SimPort":
+    """The twin of task `name` as a robot; with `pixels`, its two cameras are read too."""
+    from sim.port import SimPort
+
+    return SimPort(make_twin(name, **difficulty))
+
+
+def make_env(
+    name: str, pixels: bool = False, *, difficulty: dict[str, Any] | None = None, **cfg: Any
+) -> "RobotEnv":
+    """The task `name` as a gymnasium environment; `cfg` goes to `RobotEnv`."""
+    from robot_rl.env.robot_env import RobotEnv
+
+    twin = make_twin(name, **(difficulty or {}))
+    from sim.port import SimPort
+
+    return RobotEnv(SimPort(twin), twin.task, **cfg)

@@ -1,0 +1,179 @@
+"""Peg insertion: lower a square peg, held in the hand, into a hole 0.8 mm wider on each side.
+
+The hand keeps its orientation; the arm is a little different in every episode (drive gain, a
+constant load), so that chunks played open loop drift.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import mujoco
+import numpy as np
+
+from robot_rl.control.franka import franka_arm
+from robot_rl.env.task import Task
+from robot_rl.errors import ConfigError
+from robot_rl.types import F32, F64, ArmSpec, RobotSpec, RobotState
+from sim.arm import ARM_CONTACT, add_arm
+from sim.scene import add_box, add_fixture, add_wrist_camera, empty_scene
+from sim.tasks.tool import DOWN, joints_at, pose, stack, tool, toward
+from sim.twin import Start
+
+__all__ = ["PegTwin", "peg_long"]
+
+_PEG_LENGTH_M = 0.06
+_HAND_TO_PEG_M = 0.09
+_HOLE_DEPTH_M = 0.03
+_BLOCK_HALF_M = 0.04
+_BLOCK_HEIGHT_M = _HOLE_DEPTH_M + 0.01
+_WOOD = (0.72, 0.53, 0.32, 1.0)
+_STEEL = (0.20, 0.42, 0.75, 1.0)
+
+
+def _peg_arm() -> ArmSpec:
+    """A Panda whose tool centre point is the tip of the peg, and which has no gripper to move."""
+    arm = franka_arm(workspace_lower_m=(0.25, -0.3, 0.0), workspace_upper_m=(0.75, 0.3, 0.5))
+    T = arm.T_flange_tcp.copy()
+    T[2, 3] = 0.107 + _HAND_TO_PEG_M + _PEG_LENGTH_M
+    return replace(arm, T_flange_tcp=T, gripper=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PegTwin:
+    """The task and what makes it hard.
+
+    Attributes:
+        clearance_m: Gap between peg and hole on each side.
+        peg_half_m: Half the width of the peg.
+        start_range_m: Half range of the tip's start, along and across, about the hole's middle.
+        hole_range_m: Half range of the hole, along and across.
+        gain_spread: Half range of the hidden drive gain, about 1.
+        load_n: Half range of the hidden constant load on the hand, along each axis.
+        step_m: Motion of an action of 1.
+        horizon: Steps of an episode.
+        approach: Speed of the expert, as a share of a full step, where walls are near.
+    """
+
+    name: str = "peg"
+    clearance_m: float = 0.0008
+    peg_half_m: float = 0.005
+    start_range_m: float = 0.06
+    hole_range_m: float = 0.05
+    gain_spread: float = 0.2
+    load_n: float = 5.0
+    step_m: float = 0.01
+    horizon: int = 100
+    approach: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse a hole that the peg does not fit."""
+        if self.clearance_m <= 0:
+            raise ConfigError(f"clearance_m is {self.clearance_m}, but must be > 0.")
+
+    @cached_property
+    def robot(self) -> RobotSpec:
+        """See `Twin.robot`."""
+        return RobotSpec(name=f"{self.name} twin", arms=(_peg_arm(),), tracked=("hole",))
+
+    @cached_property
+    def task(self) -> Task:
+        """See `Twin.task`."""
+        return Task(
+            name=self.name,
+            instruction="Insert the peg into the hole.",
+            control_hz=20.0,
+            horizon=self.horizon,
+            hold_s=0.5,
+            features=self.features,
+            feature_dim=11,
+            achieved=self.achieved,
+            translation_step_m=self.step_m,
+            use_rotation=False,
+            use_gripper=False,
+        )
+
+    def build(self) -> mujoco.MjSpec:
+        """See `Twin.build`."""
+        spec = empty_scene(self.name)
+        hand = add_arm(spec, self.robot.arms[0])
+        add_wrist_camera(hand)
+        half = self.peg_half_m
+        shaft = hand.add_geom(name="peg", type=mujoco.mjtGeom.mjGEOM_BOX, **ARM_CONTACT)
+        shaft.pos = [0, 0, _HAND_TO_PEG_M + _PEG_LENGTH_M / 2]
+        shaft.size, shaft.rgba = [half, half, _PEG_LENGTH_M / 2], list(_STEEL)
+        grip = hand.add_geom(type=mujoco.mjtGeom.mjGEOM_CAPSULE, size=[0.015, 0, 0], **ARM_CONTACT)
+        grip.fromto, grip.rgba = [0, 0, 0.03, 0, 0, 0.09], [0.2, 0.2, 0.22, 1]
+        block = add_fixture(spec, "hole", (0.5, 0.0, _BLOCK_HEIGHT_M))
+        _add_block(block, half + self.clearance_m)
+        return spec
+
+    def draw(self, rng: np.random.Generator) -> Start:
+        """See `Twin.draw`."""
+        hole = np.array([0.5, 0.0, _BLOCK_HEIGHT_M])
+        hole[:2] += rng.uniform(-1, 1, 2) * self.hole_range_m
+        tip = np.array([0.5, 0.0, _BLOCK_HEIGHT_M + rng.uniform(0.05, 0.09)])
+        tip[:2] += rng.uniform(-1, 1, 2) * self.start_range_m
+        return Start(
+            q_rad=joints_at(self.robot.arms[0], tip, DOWN),
+            gripper_m=np.zeros(0),
+            poses={"hole": pose(hole)},
+            drive_gain=1 + rng.uniform(-1, 1) * self.gain_spread,
+            load_n=rng.uniform(-1, 1, 3) * self.load_n,
+        )
+
+    def features(self, state: RobotState) -> F32:
+        """(..., 11): tip relative to the hole, its velocity, where the hole is, peg's tilt."""
+        tip = tool(self.robot.arms[0], state)
+        hole = state.poses["hole"][..., :3]
+        return stack(
+            (tip.position - hole) / 0.05,
+            tip.velocity / 0.1,
+            (hole[..., :2] - (0.5, 0.0)) / 0.05,
+            (tip.rotation[..., :, 2] - DOWN[:, 2]) / 0.02,
+        )
+
+    def achieved(self, state: RobotState) -> bool:
+        """The tip is in the hole, deeper than 80 % of it."""
+        gap = self._gap(state)
+        inside = np.abs(gap[..., :2]).max(-1) < self.peg_half_m
+        return inside & (gap[..., 2] > 0.8 * _HOLE_DEPTH_M)
+
+    def expert(self, state: RobotState) -> F32:
+        """Over the hole, then down; up again where it got stuck beside it."""
+        gap = self._gap(state)
+        aside = np.abs(gap[..., :2]).max(-1)
+        play = self.clearance_m
+        entered = gap[..., 2] > 0.001
+        hovering = gap[..., 2] < -0.006
+        goal = gap.copy()
+        # A cone above the hole: the nearer to its axis, the lower the tip may go.
+        goal[..., 2] += 0.003 + np.minimum(0.7 * np.maximum(aside - play, 0.0), 0.03)
+        down = entered | (aside < np.where(hovering, 0.3, 0.8) * play)
+        goal[..., 2] = np.where(down, gap[..., 2] - _HOLE_DEPTH_M, goal[..., 2])
+        action = toward(goal, self.step_m)
+        # Slowly where walls are near: the joints' different inertias bend fast motions.
+        slow = np.where(hovering, 1.0, self.approach)
+        action[..., 2] = np.minimum(np.maximum(action[..., 2], -slow), slow)
+        return action.astype(np.float32)
+
+    def _gap(self, state: RobotState) -> F64:
+        """(..., 3) [m] from the tip to the middle of the hole's opening; z > 0 is depth."""
+        tip = tool(self.robot.arms[0], state).position
+        return state.poses["hole"][..., :3] - tip
+
+
+def peg_long() -> PegTwin:
+    """The same in small steps from farther away: longer credit assignment."""
+    return PegTwin(name="peg-long", step_m=0.005, horizon=150)
+
+
+def _add_block(block: mujoco.MjsBody, hole_half: float) -> None:
+    """Four walls around a square hole, and a floor."""
+    height, outer = _HOLE_DEPTH_M / 2, _BLOCK_HALF_M
+    wall = (outer - hole_half) / 2
+    for sign in (-1.0, 1.0):
+        offset = sign * (hole_half + wall)
+        add_box(block, (offset, 0, -height), (wall, outer, height), _WOOD, friction=0.4)
+        add_box(block, (0, offset, -height), (hole_half, wall, height), _WOOD, friction=0.4)
+    floor = (_BLOCK_HEIGHT_M - _HOLE_DEPTH_M) / 2
+    add_box(block, (0, 0, -_BLOCK_HEIGHT_M + floor), (outer, outer, floor), _WOOD)
