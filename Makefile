@@ -23,10 +23,12 @@ test: setup  ## the whole test suite
 
 check: setup  ## lint, format, types, import direction
 	@[ .typings/mujoco -nt .venv/.stamp ] || $(MAKE) --no-print-directory stubs
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/pyright
-	$(BIN)/lint-imports
+	@status=0; run() { echo "$$*"; "$$@" || status=1; }; \
+	run $(BIN)/ruff check .; \
+	run $(BIN)/ruff format --check .; \
+	run $(BIN)/pyright --pythonpath $(BIN)/python; \
+	run $(BIN)/lint-imports; \
+	exit $$status
 
 bench: setup  ## every table of LOG.md; goes on where it was stopped
 	$(BIN)/robot-rl bench $(ARGS)
