@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot_rl.geometry import rotvec_from_matrix
 from robot_rl.types import F64, ArmSpec
@@ -145,7 +146,7 @@ def solve_ik(
     position_tolerance_m: float = 1e-4,
     rotation_tolerance_rad: float = 1e-3,
     home_gain: float = 0.01,
-) -> tuple[F64, F64]:
+) -> tuple[F64, NDArray[np.bool_]]:
     """Joint positions near `q_start` that reach a tool pose, by damped least squares.
 
     It stops early once errors are a hundredth of the tolerances, so that a chain of small
@@ -193,5 +194,4 @@ def solve_ik(
         q = np.minimum(np.maximum(q + step, lower), upper)
         frames = _frames(chain, q)
         error = _pose_error(frames, target)
-    ok = (np.abs(error) <= tolerance).all(-1)
-    return q, ok
+    return q, np.asarray((np.abs(error) <= tolerance).all(-1))
