@@ -1,0 +1,152 @@
+"""Behavior cloning: demonstrations → windows → a base policy, the best of its checkpoints.
+
+learning:  episode store → windows → **bc** → frozen base policy → residual learning on top of it
+
+Read downwards: the configuration, `fit`, and the choice of the checkpoint. How one kind of network
+takes one step is in `cloning.py`.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from robot_rl.errors import ConfigError
+from robot_rl.learn.cloning import Pupil, new_pupil
+from robot_rl.learn.dataset import ChunkWindows
+from robot_rl.policy.base import BasePolicy
+from robot_rl.replay.trajectory import Trajectory
+
+__all__ = ["BCCfg", "fit"]
+
+logger = logging.getLogger(__name__)
+
+PolicyKind = Literal["mlp", "act", "flow"]
+
+_COUNTS = ("chunk", "members", "width", "layers", "steps", "batch", "checks", "flow_steps")
+_SCALES = ("lr", "state_std_floor", "action_half_floor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BCCfg:
+    """How a base policy is cloned. The defaults are the preset for every task."""
+
+    kind: PolicyKind = "mlp"
+    """Network: "mlp" (ensemble of chunked MLPs), "act" (transformer) or "flow" (generative)."""
+    chunk: int = 8
+    """Actions planned from one observation and executed open loop."""
+    members: int = 8
+    """Networks in the "mlp" ensemble, each on its own resampling of episodes; 1 is one network."""
+    width: int = 256
+    """Hidden width of "mlp" and "flow", token width of "act"."""
+    layers: int = 2
+    """Hidden layers of "mlp" and "flow", encoder layers of "act"."""
+    steps: int = 2_500
+    """Gradient steps."""
+    batch: int = 128
+    """Windows a network sees in a step."""
+    lr: float = 1e-3
+    """Learning rate at the start; it falls to 0 by a half cosine."""
+    weight_decay: float = 0.0
+    """AdamW's decoupled weight decay."""
+    obs_noise: float = 0.0
+    """Standard deviation of the noise on z-scored states while training."""
+    state_std_floor: float = 0.01
+    """Smallest standard deviation a state is divided by, in the state's own units."""
+    action_half_floor: float = 0.05
+    """Smallest half range an action is divided by, in the action's own units."""
+    bootstrap: bool = True
+    """Whether each member of the ensemble resamples the episodes."""
+    held_out: float = 0.1
+    """Share of episodes kept for choosing the checkpoint where no score is given."""
+    checks: int = 4
+    """Checkpoints compared, evenly spaced; the last is the end of training."""
+    flow_steps: int = 8
+    """Euler steps of a "flow" policy from noise to a chunk."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"bc: {name} is {getattr(self, name)}, but must be at least 1.")
+        for name in _SCALES:
+            if not 0 < getattr(self, name) < np.inf:
+                raise ConfigError(f"bc: {name} is {getattr(self, name)}, but must be positive.")
+        if self.weight_decay < 0 or self.obs_noise < 0 or not 0 <= self.held_out < 1:
+            raise ConfigError(
+                f"bc: weight_decay {self.weight_decay} and obs_noise {self.obs_noise} must be "
+                f">= 0, held_out {self.held_out} in [0, 1)."
+            )
+        if self.checks > self.steps:
+            raise ConfigError(f"bc: {self.checks} checks need at least as many steps.")
+
+
+def fit(
+    cfg: BCCfg,
+    demos: Sequence[Trajectory],
+    *,
+    seed: int,
+    score: Callable[[BasePolicy], float] | None = None,
+    init: BasePolicy | None = None,
+    weights: Sequence[float] | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> BasePolicy:
+    """Clone `demos` and return the best checkpoint; the same arguments give the same policy.
+
+    Args:
+        cfg: What to train and how.
+        demos: Episodes whose executed actions are imitated.
+        seed: Of the initial weights, the resampling and the batches.
+        score: Success of a policy, higher is better, measured on *selection* seeds: never on those
+            that the result is later evaluated on. Without it the held-out error decides; members
+            of a bootstrapped ensemble are judged on the episodes that each did not draw.
+        init: Policy of the same kind and sizes to start from, with its normaliser, to refresh a
+            base on demonstrations and own successes.
+        weights: How often each episode is drawn, relative to the others; all equal by default.
+        progress: Called with (gradient steps done, training loss) about a hundred times.
+
+    Raises:
+        DataError: There are no steps, or the episodes or weights do not fit each other.
+        NonFiniteError: The data hold NaN, or training diverged.
+        ConfigError: `init` is of another kind or size.
+    """
+    windows = ChunkWindows.cut(demos, cfg.chunk, weights=weights)
+    train, check = _split(windows, cfg, seed, holds_out=score is None)
+    pupil = new_pupil(cfg, train, check, seed=seed, init=init)
+    marks = {round(cfg.steps * (k + 1) / cfg.checks) for k in range(cfg.checks)}
+    best = -np.inf
+    every = max(1, cfg.steps // 100)
+    for step in range(cfg.steps):
+        loss = pupil.update(cfg.lr * 0.5 * (1 + np.cos(np.pi * step / cfg.steps)))
+        done = step + 1
+        if progress is not None and (done % every == 0 or done == cfg.steps):
+            progress(done, loss)
+        if done in marks:
+            value = _value(pupil, score)
+            logger.info("bc: step %d, loss %.4f, value %.4f", done, loss, value)
+            if value >= best:  # of equals the later: it has seen more
+                best = value
+                pupil.keep()
+    return pupil.best()
+
+
+def _value(pupil: Pupil, score: Callable[[BasePolicy], float] | None) -> float:
+    """What a checkpoint is worth: its score, else minus its held-out error."""
+    return -pupil.error() if score is None else score(pupil.policy)
+
+
+def _split(
+    windows: ChunkWindows, cfg: BCCfg, seed: int, *, holds_out: bool
+) -> tuple[ChunkWindows, ChunkWindows | None]:
+    """Training and held-out windows, by whole episodes; None where nothing need be held out."""
+    if not holds_out or cfg.held_out == 0 or (cfg.kind == "mlp" and cfg.bootstrap):
+        return windows, None
+    episodes = np.unique(windows.episode[windows.weight > 0])
+    count = int(np.ceil(cfg.held_out * len(episodes)))
+    if count >= len(episodes):
+        return windows, None
+    held = np.random.default_rng((seed, 1)).choice(episodes, count, replace=False)
+    is_held = np.isin(windows.episode, held)
+    return windows.rows(~is_held), windows.rows(is_held)
