@@ -3,10 +3,12 @@
 learning:  transition → episode store → progress model → replay → **residual agent** → weights
 """
 
+import math
+
 import torch
 from torch import Tensor
 
-from robot_rl.errors import CheckpointError
+from robot_rl.errors import CheckpointError, NonFiniteError
 
 __all__ = ["FlatAdam"]
 
@@ -44,14 +46,19 @@ class FlatAdam:
 
         Returns:
             The length of the gradient before clipping.
+
+        Raises:
+            NonFiniteError: The gradient holds NaN or infinity; no weight was changed.
         """
         norm = float(torch.linalg.vector_norm(grad))
+        if not math.isfinite(norm):
+            raise NonFiniteError("gradient length", norm, "Look at the batch and the losses.")
         scale = None
         if max_norm is not None and norm > max_norm:
             # The kernel divides by the scale while it reads: clipping costs no pass of its own.
             scale = self._scale.fill_((norm + 1e-6) / max_norm)
         self.count += 1
-        torch._fused_adamw_(
+        torch._fused_adamw_(  # pyright: ignore[reportPrivateImportUsage]
             [self.param],
             [grad],
             [self.mean],
@@ -67,6 +74,8 @@ class FlatAdam:
             maximize=False,
             grad_scale=scale,
         )
+        # The fused kernel does not count as an in-place change by itself.
+        torch.autograd.graph.increment_version(self.param)
         return norm
 
     def state_dict(self) -> dict[str, Tensor]:

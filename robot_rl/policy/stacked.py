@@ -9,25 +9,21 @@ autograd graph, one optimiser call, one `lerp_` for a target network.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from robot_rl.errors import CheckpointError, ConfigError, ShapeError
 from robot_rl.policy import dense
+from robot_rl.policy.layers import Layer, count_parameters, draw_, layer_views
 from robot_rl.policy.optimiser import FlatAdam
+from robot_rl.policy.precision import Precision, Products, faster_precision
 from robot_rl.types import F32
 
-__all__ = ["Precision", "StackedMLP"]
+__all__ = ["StackedMLP"]
 
-Precision = Literal["fp32", "bf16"]
-
-Layer = tuple[
-    Tensor, Tensor
-]  # weight (N, in, out), or (N, out, in) for the last; bias (N, 1, out)
+_MOST_BUFFERS = 32  # callers use a few batch sizes; one that sweeps them must not fill the memory
 
 
 @dataclass(eq=False)
@@ -60,7 +56,7 @@ class StackedMLP:
         layer_norm: bool,
         seed: int,
         zero_last: bool = False,
-        precision: Precision = "fp32",
+        precision: Precision | Literal["auto"] = "fp32",
     ) -> None:
         """Draw weights and biases from U(±1/√in), like `nn.Linear`, each network for itself.
 
@@ -70,7 +66,7 @@ class StackedMLP:
             layer_norm: Normalise each hidden layer before its ReLU.
             seed: Of the initial weights.
             zero_last: Start with an output of exactly zero.
-            precision: Arithmetic of the products.
+            precision: Arithmetic of the products; "auto" measures which is faster here.
 
         Raises:
             ConfigError: A size is not positive or there is no hidden layer.
@@ -83,46 +79,43 @@ class StackedMLP:
         self.num = num
         self.sizes = tuple(sizes)
         self.layer_norm = layer_norm
-        self.precision: Precision = precision
-        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        total = sum(num * (i + 1) * o for i, o in pairwise(sizes))
-        self.flat = torch.zeros(total)
-        self.grad = torch.zeros(total)
-        self.adam = FlatAdam(self.flat)
+        self.precision: Precision = (
+            faster_precision(num, self.sizes) if precision == "auto" else precision
+        )
+        with torch.inference_mode(False):  # else a caller's inference mode freezes them for good
+            self.flat = torch.zeros(count_parameters(num, self.sizes))
+            self.grad = torch.zeros_like(self.flat)
+            self.adam = FlatAdam(self.flat)
+        self._layers = layer_views(self.flat, num, self.sizes)
+        draw_(self._layers, self.sizes, seed=seed, zero_last=zero_last)
+        self._products = Products(
+            self.flat, self.grad, num=num, sizes=self.sizes, precision=self.precision
+        )
+        # Keeps the statistics of a bfloat16 layer normalisation in float32.
+        self._ones = [torch.ones(w) if self._products.is_copy else None for w in sizes[1:-1]]
         self._is_fresh = True  # grad holds nothing yet: the next backward writes, not adds
-        self._layers = self._views(self.flat)
-        self._grads = self._views(self.grad)
         self._numpy = [(w.numpy(), b.numpy()[:, 0]) for w, b in self._layers]
-        self._buffers: dict[tuple[object, ...], list[Tensor]] = {}
+        self._buffers: dict[tuple[str, int, int], list[Tensor]] = {}
         self._kept: _Kept | None = None
-        self._draw(seed, zero_last)
 
-    def _draw(self, seed: int, zero_last: bool) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        for k, (weight, bias) in enumerate(self._layers):
-            bound = self.sizes[k] ** -0.5
-            if not (zero_last and k == len(self._layers) - 1):
-                weight.uniform_(-bound, bound, generator=generator)
-                bias.uniform_(-bound, bound, generator=generator)
-
-    def _views(self, flat: Tensor) -> list[Layer]:
-        """The layers inside a flat (P,) tensor."""
-        layers, start, last = [], 0, len(self.sizes) - 2
-        for k, (i, o) in enumerate(pairwise(self.sizes)):
-            shape = (self.num, o, i) if k == last else (self.num, i, o)
-            weight = flat[start : start + self.num * i * o].view(shape)
-            start += self.num * i * o
-            layers.append((weight, flat[start : start + self.num * o].view(self.num, 1, o)))
-            start += self.num * o
-        return layers
+    def _hidden(self, members: Tensor | None) -> list[Layer]:
+        """The hidden layers of all networks or of these, as the products read them."""
+        if members is None:
+            return self._products.layers()[:-1]
+        dtype = self._products.dtype
+        return [(w[members].to(dtype), b[members].to(dtype)) for w, b in self._layers[:-1]]
 
     def _scratch(self, kind: str, n: int, batch: int) -> list[Tensor]:
         """One buffer (n, batch, width) a hidden layer, made once for each kind and size."""
         key = (kind, n, batch)
         if key not in self._buffers:
-            self._buffers[key] = [
-                torch.empty(n, batch, width, dtype=self._dtype) for width in self.sizes[1:-1]
-            ]
+            if len(self._buffers) >= _MOST_BUFFERS:
+                self._buffers.clear()
+            with torch.inference_mode(False):
+                self._buffers[key] = [
+                    torch.empty(n, batch, width, dtype=self._products.dtype)
+                    for width in self.sizes[1:-1]
+                ]
         return self._buffers[key]
 
     @torch.no_grad()
@@ -132,7 +125,7 @@ class StackedMLP:
         """Outputs (N, B, out) float32 for inputs (B, in) shared by all, or (N, B, in).
 
         Args:
-            x: float32 inputs.
+            x: float32 inputs; leave them unchanged until `backward`.
             keep: Remember what `backward` needs; the next kept forward forgets it.
             members: Evaluate only these networks, in this order; cannot be kept.
 
@@ -140,26 +133,23 @@ class StackedMLP:
             ShapeError: `x` has another width, or another number of networks.
             ConfigError: `keep` together with `members`.
         """
-        layers = self._layers
-        n = self.num
-        if members is not None:
-            if keep:
-                raise ConfigError("forward: keep=True needs all networks; drop `members`.")
-            index = torch.as_tensor(members)
-            layers = [(w[index], b[index]) for w, b in layers]
-            n = len(members)
+        if keep and members is not None:
+            raise ConfigError("forward: keep=True needs all networks; drop `members`.")
+        index = None if members is None else torch.as_tensor(members)
+        n = self.num if members is None else len(members)
         allowed = (n, x.shape[-2], self.sizes[0]) if x.ndim > 1 else (n, 1, self.sizes[0])
         if tuple(x.shape) not in (allowed, allowed[1:]):
             raise ShapeError("network input", tuple(x.shape), allowed)
         batch = x.shape[-2]
-        h = x.expand(n, batch, -1)
+        h = x.to(self._products.dtype).expand(n, batch, -1)
         kept = _Kept(h, self._scratch("pre", n, batch), [], [], x.ndim == 2) if keep else None
-        buffers = kept.pre if kept else self._scratch("free", n, batch)
-        for (weight, bias), pre in zip(layers[:-1], buffers, strict=True):
-            torch.baddbmm(bias, h, weight, out=pre)
-            h = pre
+        buffers = self._scratch("pre" if keep else "free", n, batch)
+        for (weight, bias), pre, ones in zip(
+            self._hidden(index), buffers, self._ones, strict=True
+        ):
+            h = torch.baddbmm(bias, h, weight, out=pre)
             if self.layer_norm:
-                h, mean, rstd = dense.norm_forward(pre, None)
+                h, mean, rstd = dense.norm_forward(pre, ones)
                 if kept:
                     kept.stats.append((mean, rstd))
             dense.relu_(h)
@@ -167,7 +157,10 @@ class StackedMLP:
                 kept.out.append(h)
         if kept:
             self._kept = kept
-        return dense.head_forward(h, *layers[-1])
+        weight, bias = self._layers[-1]
+        if index is not None:
+            weight, bias = weight[index], bias[index]
+        return dense.head_forward(h, weight, bias)
 
     @torch.no_grad()
     def backward(
@@ -196,47 +189,41 @@ class StackedMLP:
             raise ShapeError(
                 "output gradient", tuple(grad_out.shape), (self.num, batch, self.sizes[-1])
             )
-        add = not self._is_fresh
-        scratch = self._scratch("grad", self.num, batch)
-        masks = scratch
-        g = grad_out
-        for k in range(len(self._layers) - 1, -1, -1):
-            below = kept.out[k - 1] if k else kept.x
+        layers = self._products.layers()
+        grads = self._scratch("grad", self.num, batch)
+        masks = self._scratch("mask", self.num, batch)
+        g = grad_out.to(self._products.dtype)
+        for k in range(len(layers) - 1, 0, -1):
             if params:
-                self._gather(k, g, below, add=add)
-            if k == 0:
-                break
-            weight = self._layers[k][0]
-            if k == len(self._layers) - 1:
-                g = dense.head_backward_input(g, weight, scratch[k - 1])
+                self._gather(k, g, kept.out[k - 1])
+            weight = layers[k][0]
+            if k == len(layers) - 1:
+                g = dense.head_backward_input(g, weight, grads[k - 1])
             else:
-                g = torch.bmm(g, weight.transpose(1, 2), out=scratch[k - 1])
-            dense.relu_backward_(g, below, masks[k - 1])
+                g = torch.bmm(g, weight.transpose(1, 2), out=grads[k - 1])
+            dense.relu_backward_(g, kept.out[k - 1], masks[k - 1])
             if self.layer_norm:
-                g = dense.norm_backward(g, kept.pre[k - 1], *kept.stats[k - 1], None)
+                g = dense.norm_backward(g, kept.pre[k - 1], *kept.stats[k - 1], self._ones[k - 1])
         if params:
+            self._gather(0, g, kept.x)
+            self._products.flush(add=not self._is_fresh)
             self._is_fresh = False
         if inputs is False:
             return None
-        weight = self._layers[0][0]
-        if isinstance(inputs, slice):
-            weight = weight[:, inputs]
-        out = torch.bmm(g, weight.transpose(1, 2))
+        weight = layers[0][0] if inputs is True else layers[0][0][:, inputs]
+        out = torch.bmm(g, weight.transpose(1, 2)).float()
         return out.sum(0) if kept.shared else out
 
-    def _gather(self, k: int, g: Tensor, below: Tensor, *, add: bool) -> None:
+    def _gather(self, k: int, g: Tensor, below: Tensor) -> None:
         """Write or add the gradient of layer `k` from that of its output `g` (N, B, out)."""
-        weight, bias = self._grads[k]
-        if k == len(self._layers) - 1:
-            dense.head_backward_weight(g, below, weight, add=add)
-        elif add:
-            weight.baddbmm_(below.transpose(1, 2), g)
-        else:
-            torch.bmm(below.transpose(1, 2), g, out=weight)
-        if add:
-            bias += g.sum(1, keepdim=True)
-        else:
+        weight, bias = self._products.grads[k]
+        a, b = (g, below) if k == len(self._layers) - 1 else (below, g)
+        if self._is_fresh or self._products.is_copy:
+            torch.bmm(a.transpose(1, 2), b, out=weight)
             torch.sum(g, 1, keepdim=True, out=bias)
+        else:
+            weight.baddbmm_(a.transpose(1, 2), b)
+            bias += g.sum(1, keepdim=True)
 
     def step(
         self, lr: float, *, weight_decay: float = 0.0, max_norm: float | None = None
@@ -250,6 +237,7 @@ class StackedMLP:
 
         Raises:
             ConfigError: No gradient was gathered since the last step.
+            NonFiniteError: The gradient holds NaN or infinity; no weight was changed.
         """
         if self._is_fresh:
             raise ConfigError("step needs a backward with params=True since the last step.")
@@ -263,20 +251,15 @@ class StackedMLP:
         Raises:
             ShapeError: `online` has another shape.
         """
-        if online.flat.shape != self.flat.shape:
-            raise ShapeError(
-                "online network", (online.num, *online.sizes), (self.num, *self.sizes)
-            )
+        mine, other = (self.num, *self.sizes), (online.num, *online.sizes)
+        if other != mine:
+            raise ShapeError("online network", other, mine)
         self.flat.lerp_(online.flat, tau)
 
     def clone(self) -> "StackedMLP":
         """An equal network, with its own memory."""
         twin = StackedMLP(
-            self.num,
-            self.sizes,
-            layer_norm=self.layer_norm,
-            seed=0,
-            precision=self.precision,
+            self.num, self.sizes, layer_norm=self.layer_norm, seed=0, precision=self.precision
         )
         twin.load_state_dict(self.state_dict())
         return twin
@@ -315,16 +298,4 @@ class StackedMLP:
         """
         if x.shape != (self.sizes[0],):
             raise ShapeError("network input", x.shape, (self.sizes[0],))
-        out = np.empty((self.num, self.sizes[-1]), np.float32)
-        for n in range(self.num):
-            h = x
-            for weight, bias in self._numpy[:-1]:
-                h = h @ weight[n]
-                h += bias[n]
-                if self.layer_norm:
-                    h -= h.sum() / h.size
-                    h *= 1.0 / np.sqrt(h @ h / h.size + 1e-5)
-                np.maximum(h, 0.0, out=h)
-            weight, bias = self._numpy[-1]
-            np.add(weight[n] @ h, bias[n], out=out[n])
-        return out
+        return dense.act_one(self._numpy, x, layer_norm=self.layer_norm)

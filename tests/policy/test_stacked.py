@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from robot_rl.errors import CheckpointError, ConfigError, ShapeError
+from robot_rl.errors import CheckpointError, ConfigError, NonFiniteError, ShapeError
+from robot_rl.policy.layers import layer_views
+from robot_rl.policy.precision import faster_precision
 from robot_rl.policy.stacked import StackedMLP
 
 SIZES = (5, 16, 24, 2)
@@ -17,7 +19,7 @@ NUM, BATCH = 3, 7
 def reference(net: StackedMLP) -> nn.ModuleList:
     """The same networks as ordinary modules: one nn.Sequential each."""
     modules = nn.ModuleList()
-    layers = net._views(net.flat)
+    layers = layer_views(net.flat, net.num, net.sizes)
     for n in range(net.num):
         parts: list[nn.Module] = []
         for k, (weight, bias) in enumerate(layers):
@@ -42,7 +44,7 @@ def outputs(modules: nn.ModuleList, x: torch.Tensor) -> torch.Tensor:
 def flat_gradient(net: StackedMLP, modules: nn.ModuleList) -> torch.Tensor:
     """The reference's gradients in the order of `net.flat`."""
     flat = torch.zeros_like(net.flat)
-    views = net._views(flat)
+    views = layer_views(flat, net.num, net.sizes)
     for n, module in enumerate(modules):
         linears = [m for m in module if isinstance(m, nn.Linear)]
         for k, (linear, (weight, bias)) in enumerate(zip(linears, views, strict=True)):
@@ -230,6 +232,16 @@ def test_wrong_shapes_are_refused_by_name():
         StackedMLP(1, (3, 2), layer_norm=True, seed=0)
 
 
+def test_a_gradient_of_nan_is_refused_before_it_changes_a_weight():
+    net = StackedMLP(NUM, SIZES, layer_norm=True, seed=1)
+    before = net.flat.clone()
+    net.forward(inputs(shared=True), keep=True)
+    net.backward(torch.full((NUM, BATCH, SIZES[-1]), float("nan")))
+    with pytest.raises(NonFiniteError, match="gradient length is not finite"):
+        net.step(1e-3)
+    assert torch.equal(net.flat, before)
+
+
 def test_checkpoint_of_another_shape_is_refused():
     net = StackedMLP(NUM, SIZES, layer_norm=True, seed=1)
     other = StackedMLP(NUM + 1, SIZES, layer_norm=True, seed=1)
@@ -239,3 +251,87 @@ def test_checkpoint_of_another_shape_is_refused():
     del state["adam_square"]
     with pytest.raises(CheckpointError, match="adam_square"):
         net.load_state_dict(state)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("layer_norm", [True, False])
+def test_bf16_equals_fp32_within_its_digits(shared: bool, layer_norm: bool):
+    exact = StackedMLP(NUM, SIZES, layer_norm=layer_norm, seed=1)
+    rough = StackedMLP(NUM, SIZES, layer_norm=layer_norm, seed=1, precision="bf16")
+    assert torch.equal(exact.flat, rough.flat)
+    x = inputs(shared)
+    results = []
+    for net in (exact, rough):
+        out = net.forward(x, keep=True)
+        assert out.dtype == torch.float32
+        results.append((out, net.backward(out, inputs=True), net.grad))
+    for expected, got in zip(*results, strict=True):
+        error = torch.linalg.vector_norm(got - expected) / torch.linalg.vector_norm(expected)
+        assert error < (0.02 if got is results[1][0] else 0.15)  # a ReLU near zero may flip
+
+
+def test_bf16_of_some_members_equals_those_of_all():
+    net = StackedMLP(NUM, SIZES, layer_norm=True, seed=1, precision="bf16")
+    x = inputs(shared=True)
+    torch.testing.assert_close(
+        net.forward(x, members=[2, 0]), net.forward(x)[[2, 0]], rtol=0.02, atol=0.02
+    )
+
+
+def test_bf16_sums_two_backwards_and_sees_every_change_of_the_parameter():
+    net = StackedMLP(NUM, SIZES, layer_norm=False, seed=1, precision="bf16")
+    x, grad_out = inputs(shared=True), torch.ones(NUM, BATCH, SIZES[-1])
+    before = net.forward(x, keep=True)
+    net.backward(grad_out)
+    once = net.grad.clone()
+    net.backward(grad_out)
+    torch.testing.assert_close(net.grad, 2.0 * once)
+    net.step(1e-2)
+    fresh = StackedMLP(NUM, SIZES, layer_norm=False, seed=9, precision="bf16")
+    fresh.load_state_dict(net.state_dict())
+    assert torch.equal(net.forward(x), fresh.forward(x))
+    assert not torch.equal(net.forward(x), before)
+    net.follow(StackedMLP(NUM, SIZES, layer_norm=False, seed=1), 1.0)
+    assert torch.equal(net.forward(x), before)
+
+
+@pytest.mark.parametrize("layer_norm", [True, False])
+def test_bf16_learns_as_well_as_fp32(layer_norm: bool):
+    final = {}
+    for precision in ("fp32", "bf16"):
+        net = StackedMLP(8, (5, 64, 64, 1), layer_norm=layer_norm, seed=1, precision=precision)
+        train(net, 400)
+        x = torch.randn(512, 5, generator=torch.Generator().manual_seed(7))
+        losses = ((net.forward(x) - torch.sin(x[:, :1])) ** 2).mean(dim=(1, 2))
+        final[precision] = losses
+    mean, spread = final["fp32"].mean(), final["fp32"].std()
+    assert mean < 0.05
+    assert abs(final["bf16"].mean() - mean) < 3.0 * spread / 8**0.5 + 0.1 * mean
+
+
+def test_auto_precision_is_measured_once_and_recorded():
+    first, second = (
+        StackedMLP(2, (40, 256, 1), layer_norm=False, seed=1, precision="auto") for _ in range(2)
+    )
+    assert first.precision in ("fp32", "bf16")
+    assert second.precision == first.precision
+    assert faster_precision(2, (40, 256, 1)) == first.precision
+
+
+def test_networks_work_inside_and_outside_of_inference_mode():
+    with torch.inference_mode():
+        net = StackedMLP(NUM, SIZES, layer_norm=True, seed=1, precision="bf16")
+        train(net, 1)
+    train(net, 1)
+    with torch.inference_mode():
+        train(net, 1)
+    assert float(net.adam.count) == 3.0
+
+
+def test_many_batch_sizes_do_not_fill_the_memory():
+    net = StackedMLP(NUM, SIZES, layer_norm=False, seed=1)
+    kept = net.forward(inputs(shared=True), keep=True)
+    for batch in range(1, 100):
+        net.forward(inputs(shared=True, batch=batch))
+    assert len(net._buffers) <= 32
+    net.backward(kept)  # what was kept survives
