@@ -146,7 +146,7 @@ class ActionDecoder:
         for part in self._parts:
             before, after = q_from[..., part.joints], q_to[..., part.joints]
             if self._is_ee:
-                T_before, T_after = forward(part.arm, np.stack([before, after]))
+                T_before, T_after = forward(part.arm, before), forward(part.arm, after)
                 delta = T_after[..., :3, 3] - T_before[..., :3, 3]
                 if self._units.use_rotation:
                     turn = T_after[..., :3, :3] @ T_before[..., :3, :3].swapaxes(-1, -2)

@@ -91,6 +91,12 @@ def _pose_error(frames: F64, target: F64) -> F64:
     return error
 
 
+@lru_cache(maxsize=64)
+def _forward_one(arm: ArmSpec, q: bytes) -> F64:
+    """Tool pose (4, 4) of one arm; callers get copies."""
+    return _frames(_chain(arm), np.frombuffer(q))[-1]
+
+
 def forward(arm: ArmSpec, q: F64) -> F64:
     """Tool pose of joint positions.
 
@@ -101,7 +107,10 @@ def forward(arm: ArmSpec, q: F64) -> F64:
     Returns:
         T_base_tcp, (..., 4, 4) [m].
     """
-    return _frames(_chain(arm), np.asarray(q, np.float64))[..., -1, :, :]
+    q = np.asarray(q, np.float64)
+    if q.ndim == 1:  # decode, safety and encode ask for the same command's pose within a step
+        return _forward_one(arm, q.tobytes()).copy()
+    return _frames(_chain(arm), q)[..., -1, :, :]
 
 
 def jacobian(arm: ArmSpec, q: F64) -> F64:

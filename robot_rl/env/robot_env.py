@@ -21,7 +21,7 @@ from robot_rl.types import F32, U8, Command, RobotState
 
 __all__ = ["RobotEnv", "RobotEnvCfg"]
 
-_NO_FLAGS = SafetyFlags(False, False, False, False)
+_NOTHING_ACTED = dict.fromkeys((*SafetyFlags._fields, "unreachable"), False)
 _ROUNDING_S = 1e-6  # stamps are sums of periods
 
 
@@ -53,8 +53,9 @@ class RobotEnv(gymnasium.Env[Any, F32]):
     terminates, the horizon truncates: a time-out is no failure, and is bootstrapped.
 
     `info` holds `is_success`, `requested_action`, `executed_action` (what was sent on after
-    limits and the port's own, in action units: what critics learn), `safety` (the limits that
-    acted), `obs_age_s`, `is_stale`, `is_late` (the caller took longer than a period) and `t_s`.
+    limits and the port's own, in action units: what critics learn), `safety` (for each limit
+    whether it acted; "unreachable" if IK found no pose), `obs_age_s`, `is_stale`, `is_late` (the
+    caller took longer than a period) and `t_s`.
     With an action delay, `executed_action` is the action as accepted at this step.
     """
 
@@ -95,7 +96,9 @@ class RobotEnv(gymnasium.Env[Any, F32]):
         self._tick_s = self.port.clock.now()
         observed = self._observe(state)
         held = self.decoder.encode(self._command, self._command)
-        return observed.obs, self._info(state, observed, held, held, _NO_FLAGS, is_late=False)
+        return observed.obs, self._info(
+            state, observed, held, held, dict(_NOTHING_ACTED), is_late=False
+        )
 
     def step(self, action: F32) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Send one action, wait for the next tick, and observe.
@@ -135,21 +138,27 @@ class RobotEnv(gymnasium.Env[Any, F32]):
         """Hold and release the robot."""
         self.port.close()
 
-    def _act(self, requested: F32, previous: Command) -> tuple[F32, SafetyFlags]:
+    def _act(self, requested: F32, previous: Command) -> tuple[F32, dict[str, bool]]:
         """Decode, limit and send; returns the executed action and the limits that acted."""
-        wished = self.decoder.decode(requested, previous)
+        wished = self.decoder.decode_batch(requested, previous.q_rad, previous.gripper_m)
+        q_rad, gripper_m = wished.q_rad, wished.gripper_m
         if self._is_stale:  # blind: hold what was commanded last
-            wished = previous
+            q_rad, gripper_m = previous.q_rad, previous.gripper_m
+        q_rad, gripper_m, flags = self._safety.filter_batch(
+            q_rad, gripper_m, previous.q_rad, previous.gripper_m
+        )
         stamp_s = self.port.clock.now()
-        wished = Command(q_rad=wished.q_rad, gripper_m=wished.gripper_m, stamp_s=stamp_s)
-        accepted, flags = self._safety.filter(wished, previous)
+        accepted = Command(q_rad=q_rad, gripper_m=gripper_m, stamp_s=stamp_s)
+        facts = {name: bool(acted) for name, acted in flags._asdict().items()}
+        facts["workspace"] |= bool(wished.clipped)
+        facts["unreachable"] = not wished.reached
         if self.cfg.action_delay_steps == 0:
             accepted = self.port.send(accepted)
         else:
             self._on_the_way.append(accepted)
             self.port.send(self._on_the_way.popleft())
         self._command = accepted
-        return self.decoder.encode(previous, accepted), flags
+        return self.decoder.encode(previous, accepted), facts
 
     def _wait(self) -> bool:
         """Wait for the next tick; returns whether the caller was late for this one."""
@@ -186,7 +195,7 @@ class RobotEnv(gymnasium.Env[Any, F32]):
         observed: Observed,
         requested: F32,
         executed: F32,
-        flags: SafetyFlags,
+        flags: dict[str, bool],
         *,
         is_late: bool,
     ) -> dict[str, Any]:
@@ -195,7 +204,7 @@ class RobotEnv(gymnasium.Env[Any, F32]):
             "is_success": False,
             "requested_action": requested,
             "executed_action": executed,
-            "safety": flags._asdict(),
+            "safety": flags,
             "obs_age_s": observed.age_s,
             "is_stale": observed.is_stale,
             "is_late": is_late,
