@@ -22,11 +22,12 @@ from robot_rl.replay.schema import check_episode_id, check_name
 __all__ = ["labels", "read", "write", "write_label"]
 
 
-def write_label(root: Path, episode: str, outcome: str, label_source: str) -> None:
-    """Write a verdict on an episode."""
+def write_label(root: Path, episode: str, identity: str, outcome: str, source: str) -> None:
+    """Write a verdict on an episode, and on no other that might ever take its id."""
     folder = root / "annotations" / "label"
     folder.mkdir(exist_ok=True)
-    replace_json(folder / f"{episode}.json", {"outcome": outcome, "label_source": label_source})
+    row = {"uuid": identity, "outcome": outcome, "label_source": source}
+    replace_json(folder / f"{episode}.json", row)
 
 
 def labels(root: Path) -> dict[str, dict[str, str]]:
@@ -39,7 +40,7 @@ def labels(root: Path) -> dict[str, dict[str, str]]:
     for path in (root / "annotations" / "label").glob("ep_*.json"):
         try:
             row = json.loads(path.read_text())
-            found[path.stem] = {key: str(row[key]) for key in ("outcome", "label_source")}
+            found[path.stem] = {key: str(row[key]) for key in ("uuid", "outcome", "label_source")}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: damaged label ({error}). Delete the file.") from error
     return found

@@ -66,9 +66,9 @@ class _RingSink:
         head = _RAW.pack(
             index, depth is not None, stamps.t_device_ns, stamps.t_host_ns, stamps.frame_no
         )
-        parts = [head, np.ascontiguousarray(rgb).reshape(-1)]
+        parts: list[bytes | memoryview] = [head, np.ascontiguousarray(rgb).reshape(-1).data]
         if depth is not None:
-            parts.append(np.ascontiguousarray(depth).reshape(-1).view(np.uint8))
+            parts.append(np.ascontiguousarray(depth).reshape(-1).view(np.uint8).data)
         if not self._recorder.push_frame(parts):
             self.drops[camera.name] = self.drops.get(camera.name, 0) + 1
 
@@ -167,7 +167,7 @@ class Recorder:
                 "Use a faster disk, smaller images or a larger ring."
             )
 
-    def push_frame(self, parts: list[bytes | np.ndarray]) -> bool:
+    def push_frame(self, parts: list[bytes | memoryview]) -> bool:
         """Hand over a raw frame; False if it had to be dropped."""
         return self._ring.push(Kind.RAW_FRAME, parts, ROW_RESERVE_BYTES)
 

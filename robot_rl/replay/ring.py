@@ -68,7 +68,7 @@ class Ring:
         return int(self._cursor[0]) - int(self._cursor[8])
 
     def push(
-        self, kind: Kind, parts: Sequence[bytes | np.ndarray], reserve_bytes: int = 0
+        self, kind: Kind, parts: Sequence[bytes | memoryview], reserve_bytes: int = 0
     ) -> bool:
         """Copy one record in; never waits.
 
@@ -94,7 +94,7 @@ class Ring:
         _HEADER.pack_into(self._data, at, size, kind)
         at += _HEADER.size
         for part in parts:
-            self._data[at : at + len(part)] = memoryview(part)
+            self._data[at : at + len(part)] = part
             at += len(part)
         self._cursor[0] = head + skip + need
         self.count.release()

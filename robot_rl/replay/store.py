@@ -172,10 +172,7 @@ class EpisodeStore:
     def infos(self) -> list[EpisodeInfo]:
         """The index lines of all readable episodes; damaged ones are logged and left out."""
         verdicts = annotations.labels(self.path)
-        return [
-            replace(info, **verdicts[info.id]) if info.id in verdicts else info
-            for info in self._index.infos()
-        ]
+        return [_judged(info, verdicts) for info in self._index.infos()]
 
     def info(self, name: str) -> EpisodeInfo:
         """One episode's index line.
@@ -183,9 +180,7 @@ class EpisodeStore:
         Raises:
             DataError: No such episode, or it is damaged.
         """
-        info = read_info(self.folder(name))
-        verdict = annotations.labels(self.path).get(name)
-        return replace(info, **verdict) if verdict else info
+        return _judged(read_info(self.folder(name)), annotations.labels(self.path))
 
     def folder(self, name: str) -> Path:
         """Where a sealed episode lies.
@@ -293,8 +288,8 @@ class EpisodeStore:
         self._writable()
         if outcome not in OUTCOMES:
             raise UnknownNameError("outcome", outcome, OUTCOMES)
-        self.folder(name)
-        annotations.write_label(self.path, name, outcome, label_source)
+        identity = read_info(self.folder(name)).uuid
+        annotations.write_label(self.path, name, identity, outcome, label_source)
 
     def annotate(
         self, kind: str, name: str, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
@@ -317,16 +312,27 @@ class EpisodeStore:
         """
         return annotations.read(self.path, check_name("annotation", kind), check_episode_id(name))
 
-    def adopt_folder(self, source: Path) -> str:
-        """Copy a sealed episode of another store; its uuid stays. Returns its id here."""
+    def adopt(self, source: "EpisodeStore", name: str) -> str:
+        """Copy a sealed episode of another store, its verdict included; its uuid stays.
+
+        Returns:
+            Its id here.
+
+        Raises:
+            DataError: It is damaged there: faults are not spread.
+        """
         self._writable()
+        info, folder = source.info(name), source.folder(name)
+        source.content(name)
         staging = self.path / ".journal" / f"new_{uuid.uuid4().hex}"
-        shutil.copytree(source, staging, symlinks=True)
+        shutil.copytree(folder, staging, symlinks=True)
         sync_tree(staging)
-        name = self._reserve()
-        move_into_place(staging, self.path / "episodes" / name)
+        copy = self._reserve()
+        if read_info(folder) != info:  # the label first: the copy must never be without it
+            annotations.write_label(self.path, copy, info.uuid, info.outcome, info.label_source)
+        move_into_place(staging, self.path / "episodes" / copy)
         self._index.save()
-        return name
+        return copy
 
     def delete(self, names: Iterable[str]) -> list[str]:
         """Move episodes to the trash, as one step that `undo` takes back.
@@ -435,3 +441,11 @@ class EpisodeStore:
                 problem = str(error)
             logger.warning("%s: %s; run `robot-rl data repair`", path, problem)
         sync_folder(self.path / ".journal")
+
+
+def _judged(info: EpisodeInfo, verdicts: Mapping[str, Mapping[str, str]]) -> EpisodeInfo:
+    """The line with its latest verdict."""
+    verdict = verdicts.get(info.id)
+    if verdict is None or verdict["uuid"] != info.uuid:
+        return info
+    return replace(info, outcome=verdict["outcome"], label_source=verdict["label_source"])
