@@ -21,6 +21,7 @@ from robot_rl.errors import ConfigError
 __all__ = [
     "config_hash",
     "describe_differences",
+    "flatten",
     "from_plain",
     "git_revision",
     "load_config",
@@ -181,7 +182,7 @@ def config_hash(config: Any) -> str:
 
 def describe_differences(old: Any, new: Any) -> list[str]:
     """One line for each field in which two configurations differ: `learn.seed: 0 -> 1`."""
-    before, after = _flat(to_plain(old)), _flat(to_plain(new))
+    before, after = flatten(to_plain(old)), flatten(to_plain(new))
     return [
         f"{key}: {before.get(key, '(none)')} -> {after.get(key, '(none)')}"
         for key in sorted(before.keys() | after.keys())
@@ -189,13 +190,13 @@ def describe_differences(old: Any, new: Any) -> list[str]:
     ]
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """Nested dicts as one dict with dotted keys."""
     if not isinstance(value, dict) or not value:
         return {prefix: value}
     flat: dict[str, Any] = {}
     for key, item in value.items():
-        flat |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
+        flat |= flatten(item, f"{prefix}.{key}" if prefix else str(key))
     return flat
 
 

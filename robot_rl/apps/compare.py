@@ -1,0 +1,295 @@
+"""`robot-rl compare`: runs side by side, grouped by their configuration without the seed."""
+
+import html
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from robot_rl.apps.page import card, details, interval, legend, rate, table, wide_plot, write_page
+from robot_rl.apps.summary import RunSummary, curves, environment_of, summarize
+from robot_rl.apps.svg import Curve
+from robot_rl.config import config_hash, flatten, to_plain
+from robot_rl.errors import DataError
+from robot_rl.learn.record import RunRecord
+from robot_rl.learn.statistics import Interval, bootstrap, interquartile_mean, paired_difference
+
+__all__ = ["Cfg", "Group", "group_runs", "main", "write_comparison"]
+
+SAME_FOR_ALL = ("seed", "name", "run", "runs", "out", "path", "resume")
+PALETTE = ("c1", "c3", "c2", "c4", "c5", "c6", "soft")
+LABEL_KEYS = ("label", "method", "preset", "variant", "algorithm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cfg:
+    """Options of `robot-rl compare`."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of runs, or folders that hold such folders; the first group is compared with."""
+    out: Path = Path("runs/compare.html")
+    """Where to write the page."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """Runs that differ in nothing but the seed."""
+
+    label: str
+    config: Mapping[str, Any]  # without the seed
+    runs: Sequence[tuple[RunRecord, RunSummary]]
+
+    def finals(self) -> dict[str, float]:
+        """Final success by seed."""
+        return {_seed(r): s.final.mean for r, s in self.runs if s.final}
+
+    def values(self, name: str) -> list[float]:
+        """A figure of `RunSummary` for each run where it is known."""
+        found = (getattr(summary, name) for _, summary in self.runs)
+        return [v.mean if isinstance(v, Interval) else float(v) for v in found if v is not None]
+
+
+def main(cfg: Cfg) -> int:
+    """Write the page and say where it is."""
+    print(f"comparison: {write_comparison(cfg.runs, cfg.out)}")
+    return 0
+
+
+def write_comparison(paths: Sequence[Path], out: Path) -> Path:
+    """Write the page that compares the runs in `paths`.
+
+    Raises:
+        DataError: There is no run in a path.
+    """
+    groups = group_runs(paths)
+    colors = {g.label: PALETTE[i % len(PALETTE)] for i, g in enumerate(groups)}
+    tasks = {environment_of(g.config) for g in groups} - {""}
+    count = sum(len(g.runs) for g in groups)
+    body = (
+        f"<header><h1>{html.escape(', '.join(sorted(tasks)) or 'Comparison')}</h1>"
+        f'<div class="soft">{len(groups)} configurations, {count} runs</div></header>'
+        + _figures(groups, colors)
+        + _curves(groups, colors)
+        + _differences_of_success(groups)
+        + _differences_of_configuration(groups)
+        + _runs(groups, out.parent)
+        + "<footer>Made by robot-rl compare. Bands and intervals are 95 % over seeds.</footer>"
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return write_page(out, "Comparison: robot_rl", body)
+
+
+def group_runs(paths: Sequence[Path]) -> list[Group]:
+    """Read the runs and group them, in the order in which they are given.
+
+    Raises:
+        DataError: There is no run in a path, or no path.
+    """
+    folders = [folder for path in paths for folder in _run_folders(path)]
+    if not folders:
+        raise DataError("there are no runs to compare. Give folders such as runs/peg-s*.")
+    pooled: dict[str, list[tuple[RunRecord, RunSummary]]] = {}
+    configs: dict[str, Mapping[str, Any]] = {}
+    for folder in dict.fromkeys(folders):
+        record = RunRecord.read(folder)
+        config = _without_seed(record.config)
+        key = config_hash(config)
+        configs[key] = config
+        pooled.setdefault(key, []).append((record, summarize(record)))
+    labels = _labels(list(configs.values()))
+    return [
+        Group(label=label, config=configs[key], runs=runs)
+        for label, (key, runs) in zip(labels, pooled.items(), strict=True)
+    ]
+
+
+def _run_folders(path: Path) -> list[Path]:
+    """The path itself if it is a run, else the runs in it."""
+    if (path / "config.json").exists():
+        return [path]
+    inside = sorted(file.parent for file in path.glob("*/config.json"))
+    if not inside:
+        raise DataError(f"{path} holds no run. Give the folder of a run, such as runs/peg-s0.")
+    return inside
+
+
+def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without what makes no difference to what is compared."""
+    return {
+        key: _without_seed(value) if isinstance(value, Mapping) else value
+        for key, value in to_plain(config).items()
+        if key not in SAME_FOR_ALL
+    }
+
+
+def _varied(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Fields in which the configurations differ, and their value in each."""
+    flat = [flatten(c) for c in configs]
+    keys = sorted({key for f in flat for key in f})
+    found = {key: [f.get(key, "–") for f in flat] for key in keys}
+    return {key: v for key, v in found.items() if any(item != v[0] for item in v)}
+
+
+def _labels(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A short, distinct name for each: its method if that tells them apart, else what differs."""
+    varied = _varied(configs)
+    for key, values in varied.items():
+        if key.split(".")[-1] in LABEL_KEYS and len(set(map(str, values))) == len(configs):
+            return [str(value) for value in values]
+    labels = [
+        ", ".join(f"{key.split('.')[-1]} {values[i]}" for key, values in list(varied.items())[:3])
+        for i in range(len(configs))
+    ]
+    if len(set(labels)) == len(configs) and all(labels):
+        return labels
+    return [f"{label or 'all'} #{i + 1}" for i, label in enumerate(labels)] if varied else ["all"]
+
+
+def _seed(record: RunRecord) -> str:
+    """The seed of a run, for pairing."""
+    flat = flatten(dict(record.config))
+    return next((str(v) for k, v in flat.items() if k.split(".")[-1] == "seed"), record.name)
+
+
+def _figures(groups: Sequence[Group], colors: Mapping[str, str]) -> str:
+    """The table of figures, one row a group."""
+    rows = []
+    for group in groups:
+        finals = group.values("final")
+        spread = f"<br><small>{interval(bootstrap(finals))}</small>" if len(finals) > 1 else ""
+        mark = f'style="--mark:var(--{colors[group.label]})"'
+        base, area = group.values("base"), group.values("area")
+        rows.append(
+            [
+                f'<div class="legend"><span {mark}>{html.escape(group.label)}</span></div>',
+                str(len(group.runs)),
+                rate(float(np.mean(base)) if base else None),
+                f"<b>{rate(float(np.mean(finals)) if finals else None)}</b>{spread}",
+                rate(interquartile_mean(finals) if finals else None),
+                _reached(group, "steps_to_80"),
+                _reached(group, "steps_to_95"),
+                rate(float(np.mean(area)) if area else None),
+                _worst(group.values("worst_eval_dip")),
+                _worst(group.values("worst_executed_dip")),
+                _mean(group.values("cpu_s_per_1k_steps"), " s"),
+            ]
+        )
+    head = ["", "seeds", "base", "final", "IQM", "to 80 %", "to 95 %", "area", "dip, eval."]
+    head += ["dip, exec.", "CPU / 1k"]
+    note = (
+        "Final is the mean over seeds. Steps are the median of the seeds that got there. "
+        "Dips are the worst of all seeds, in points below the base."
+    )
+    return card("Figures", table(head, rows), note)
+
+
+def _curves(groups: Sequence[Group], colors: Mapping[str, str]) -> str:
+    """Mean success over seeds against steps."""
+    drawn = []
+    for group in groups:
+        by_step: dict[int, list[float]] = {}
+        for record, summary in group.runs:
+            for point in curves(record).get(summary.policy or "", []):
+                by_step.setdefault(point.step, []).append(point.rate.mean)
+        # A mean over fewer and fewer seeds would bend the curve where runs end.
+        most = max((len(v) for v in by_step.values()), default=0)
+        shown = {step: v for step, v in sorted(by_step.items()) if len(v) == most}
+        around = [bootstrap(v, resamples=500) for v in shown.values()]
+        drawn.append(
+            Curve(
+                x=list(shown),
+                y=[i.mean for i in around],
+                low=[i.low for i in around],
+                high=[i.high for i in around],
+                color=colors[group.label],
+                has_dots=True,
+                tips=[
+                    f"{group.label} at {step:,}: {i.mean:.0%} over {most} seeds"
+                    for step, i in zip(shown, around, strict=True)
+                ],
+            )
+        )
+    picture = wide_plot(drawn, "mean success against environment steps")
+    note = "Evaluated success, mean over seeds at the steps where all seeds were evaluated."
+    return card("Success", legend(colors) + picture, note)
+
+
+def _differences_of_success(groups: Sequence[Group]) -> str:
+    """Each group minus the first, over the seeds that both have."""
+    first, rows = groups[0], []
+    for group in groups[1:]:
+        a, b = first.finals(), group.finals()
+        seeds = sorted(a.keys() & b.keys())
+        if not seeds:
+            continue
+        found = paired_difference([a[s] for s in seeds], [b[s] for s in seeds])
+        verdict = "within chance"
+        if len(seeds) > 2 and (found.low > 0 or found.high < 0):
+            verdict = "better" if found.mean > 0 else "worse"
+        rows.append(
+            [
+                html.escape(group.label),
+                str(len(seeds)),
+                f"<b>{100 * found.mean:+.0f}</b>",
+                f"{100 * found.low:+.0f} to {100 * found.high:+.0f}",
+                verdict,
+            ]
+        )
+    if not rows:
+        return ""
+    head = ["", "common seeds", "points", "95 % interval", ""]
+    return card(f"Final success against {html.escape(first.label)}", table(head, rows))
+
+
+def _differences_of_configuration(groups: Sequence[Group]) -> str:
+    """The fields that differ, one column a group."""
+    varied = _varied([g.config for g in groups])
+    if not varied:
+        return ""
+    rows = [[html.escape(k), *(html.escape(str(v)) for v in vs)] for k, vs in varied.items()]
+    head = ["field", *(html.escape(g.label) for g in groups)]
+    return card("What differs", table(head, rows, text_columns=1 + len(groups)))
+
+
+def _runs(groups: Sequence[Group], folder: Path) -> str:
+    """Every run, with a link to its own report."""
+    rows = []
+    for group in groups:
+        for record, summary in group.runs:
+            page = record.path / "report.html"
+            name = html.escape(record.name)
+            if page.exists():
+                name = f'<a href="{html.escape(os.path.relpath(page, folder))}">{name}</a>'
+            final = rate(summary.final.mean) if summary.final else "–"
+            rows.append(
+                [name, html.escape(group.label), record.state, f"{record.step:,}", f"{final}"]
+            )
+    head = ["run", "configuration", "state", "steps", "final"]
+    return details(f"Runs ({len(rows)})", table(head, rows, text_columns=3))
+
+
+def _reached(group: Group, name: str) -> str:
+    """Median step, and how many seeds got there if not all."""
+    values = group.values(name)
+    if not values:
+        return "–"
+    of = (
+        ""
+        if len(values) == len(group.runs)
+        else f"<br><small>{len(values)} of {len(group.runs)}</small>"
+    )
+    return f"{np.median(values):,.0f}{of}"
+
+
+def _worst(dips: Sequence[float]) -> str:
+    """The largest dip in points."""
+    return f"{100 * max(dips):.0f}" if dips else "–"
+
+
+def _mean(values: Sequence[float], unit: str) -> str:
+    """Mean with its unit."""
+    return f"{np.mean(values):.1f}{unit}" if values else "–"
