@@ -23,6 +23,7 @@ __all__ = ["RobotEnv", "RobotEnvCfg"]
 
 _NOTHING_ACTED = dict.fromkeys((*SafetyFlags._fields, "unreachable"), False)
 _ROUNDING_S = 1e-6  # stamps are sums of periods
+_DIGITS = 6  # of times in `info`: equal episodes at other times of day give equal facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,8 @@ class RobotEnv(gymnasium.Env[Any, F32]):
     `info` holds `is_success`, `requested_action`, `executed_action` (what was sent on after
     limits and the port's own, in action units: what critics learn), `safety` (for each limit
     whether it acted; "unreachable" if IK found no pose), `obs_age_s`, `is_stale`, `is_late` (the
-    caller took longer than a period) and `t_s`.
+    caller took longer than a period) and `t_s` (stamp of the newest state since `start_s`, which
+    is the start of the episode by the port's clock).
     With an action delay, `executed_action` is the action as accepted at this step.
     """
 
@@ -73,7 +75,7 @@ class RobotEnv(gymnasium.Env[Any, F32]):
         self._on_the_way: deque[Command] = deque()
         self._states: deque[RobotState] = deque(maxlen=self.cfg.observation_delay_steps + 1)
         self._command: Command | None = None  # the last accepted; None until `reset`
-        self._tick_s = 0.0
+        self.start_s = self._tick_s = 0.0
         self._step = 0
         self._achieved_since_s: float | None = None
         self._is_stale = False
@@ -90,6 +92,7 @@ class RobotEnv(gymnasium.Env[Any, F32]):
         self._states.clear()
         self._step, self._achieved_since_s = 0, None
         state = self.port.read()
+        self.start_s = state.stamp_s
         hold = Command(q_rad=state.q_rad, gripper_m=state.gripper_m, stamp_s=state.stamp_s)
         self._command, _ = self._safety.filter(hold, hold)
         self._on_the_way.extend([self._command] * self.cfg.action_delay_steps)
@@ -205,10 +208,10 @@ class RobotEnv(gymnasium.Env[Any, F32]):
             "requested_action": requested,
             "executed_action": executed,
             "safety": flags,
-            "obs_age_s": observed.age_s,
+            "obs_age_s": round(observed.age_s, _DIGITS),
             "is_stale": observed.is_stale,
             "is_late": is_late,
-            "t_s": state.stamp_s,
+            "t_s": round(state.stamp_s - self.start_s, _DIGITS),
         }
 
 
