@@ -65,6 +65,8 @@ class BCCfg:
     """Checkpoints compared, evenly spaced; the last is the end of training."""
     flow_steps: int = 8
     """Euler steps of a "flow" policy from noise to a chunk."""
+    image_shift_px: int = 4
+    """Camera images of "act" and "flow" are shifted at random by up to this while training."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -74,7 +76,12 @@ class BCCfg:
         for name in _SCALES:
             if not 0 < getattr(self, name) < np.inf:
                 raise ConfigError(f"bc: {name} is {getattr(self, name)}, but must be positive.")
-        if self.weight_decay < 0 or self.obs_noise < 0 or not 0 <= self.held_out < 1:
+        if (
+            self.weight_decay < 0
+            or self.obs_noise < 0
+            or not 0 <= self.held_out < 1
+            or self.image_shift_px < 0
+        ):
             raise ConfigError(
                 f"bc: weight_decay {self.weight_decay} and obs_noise {self.obs_noise} must be "
                 f">= 0, held_out {self.held_out} in [0, 1)."

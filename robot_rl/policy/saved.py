@@ -49,8 +49,22 @@ def _mlp(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
     return ChunkEnsemble.restore(config, arrays)
 
 
+def _act(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
+    from robot_rl.policy.act import ACTPolicy
+
+    return ACTPolicy.restore(config, arrays)
+
+
+def _flow(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
+    from robot_rl.policy.flow import FlowPolicy
+
+    return FlowPolicy.restore(config, arrays)
+
+
 _KINDS: dict[str, Callable[[Mapping[str, Any], Arrays], BasePolicy]] = {
     "mlp": _mlp,
+    "act": _act,
+    "flow": _flow,
 }
 
 

@@ -118,3 +118,38 @@ def test_bad_configurations_and_no_data_are_refused(demonstrations):
         BCCfg(steps=2, checks=3)
     with pytest.raises(DataError, match="0 demonstrated steps"):
         fit(CFG, [], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "floor"), [("act", 32, 0.9), ("flow", 64, 0.9)], ids=["act", "flow"]
+)
+def test_act_and_flow_solve_the_toy_task(kind, width, floor, demonstrations, toy_success):
+    cfg = replace(CFG, kind=kind, width=width, layers=1, steps=300, checks=1)
+    assert toy_success(fit(cfg, demonstrations(20), seed=0)) >= floor
+
+
+@pytest.mark.parametrize("kind", ["act", "flow"])
+def test_act_and_flow_repeat_themselves_and_refresh(kind, demonstrations):
+    cfg = replace(CFG, kind=kind, width=16, steps=10, obs_noise=0.1)
+    demos = demonstrations(4)
+    one, two = fit(cfg, demos, seed=0), fit(cfg, demos, seed=0)
+    state = demos[0].obs["state"][0]
+    np.testing.assert_array_equal(one.act(state), two.act(state))
+    losses = []
+    fit(cfg, demos, seed=1, init=one, progress=lambda step, loss: losses.append(loss))
+    assert len(losses) == 10
+    with pytest.raises(ConfigError, match="init is"):
+        fit(replace(cfg, width=32), demos, seed=1, init=one)
+
+
+@pytest.mark.parametrize("kind", ["act", "flow"])
+def test_cameras_in_the_demonstrations_are_looked_at(kind, demonstrations):
+    rng = np.random.default_rng(0)
+    demos = [
+        replace(d, obs={**d.obs, "cam": rng.integers(0, 255, (17, 24, 24, 3)).astype(np.uint8)})
+        for d in demonstrations(2)
+    ]
+    policy = fit(replace(CFG, kind=kind, width=16, steps=4), demos, seed=0)
+    assert policy.config()["cameras"] == (("cam", 24, 24),)
+    plan = policy.act({name: rows[0] for name, rows in demos[0].obs.items()})
+    assert plan.shape == (4, 2)

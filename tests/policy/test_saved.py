@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from robot_rl.errors import CheckpointError
+from robot_rl.policy.act import ACTCfg, ACTPolicy
 from robot_rl.policy.ensemble import ChunkEnsemble
+from robot_rl.policy.flow import FlowCfg, FlowPolicy
 from robot_rl.policy.normalise import Normaliser
 from robot_rl.policy.saved import load_policy, save_policy
 
@@ -21,7 +23,19 @@ def mlp(seed: int = 0) -> ChunkEnsemble:
     return ChunkEnsemble.fresh(NORM, chunk=4, members=2, hidden=(8, 8), seed=seed)
 
 
-POLICIES = {"mlp": mlp}
+def act() -> ACTPolicy:
+    return ACTPolicy(ACTCfg(chunk=4, width=16), NORM, seed=0)
+
+
+def act_with_style() -> ACTPolicy:
+    return ACTPolicy(ACTCfg(chunk=4, width=16, latent=3), NORM, seed=0)
+
+
+def flow() -> FlowPolicy:
+    return FlowPolicy(FlowCfg(chunk=4, width=16), NORM, seed=0)
+
+
+POLICIES = {"mlp": mlp, "act": act, "act with style": act_with_style, "flow": flow}
 
 
 def edit(path, **changes) -> None:
@@ -78,7 +92,9 @@ def test_another_version_and_an_unknown_kind_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="has version 99, but this robot_rl reads version 1"):
         load_policy(path)
     edit(path, version=1, kind="oracle")
-    with pytest.raises(CheckpointError, match=r"unknown kind 'oracle'\. Available: .*mlp"):
+    with pytest.raises(
+        CheckpointError, match=r"unknown kind 'oracle'\. Available: act, flow, mlp"
+    ):
         load_policy(path)
 
 
@@ -89,6 +105,15 @@ def test_config_and_weights_of_different_sizes_are_refused(tmp_path):
         load_policy(path)
     edit(path, config={"chunk": 4})
     with pytest.raises(CheckpointError, match="do not fit kind 'mlp'"):
+        load_policy(path)
+
+
+@pytest.mark.parametrize("kind", ["act", "flow"])
+def test_networks_of_other_sizes_are_refused(kind, tmp_path):
+    policy = POLICIES[kind]()
+    path = save_policy(policy, tmp_path / "base")
+    edit(path, config=policy.config() | {"width": 32})
+    with pytest.raises(CheckpointError, match="weights do not fit"):
         load_policy(path)
 
 
