@@ -6,6 +6,7 @@ constant load), so that chunks played open loop drift.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -61,9 +62,9 @@ class PegTwin:
     hole_range_m: float = 0.05
     gain_spread: float = 0.2
     load_n: float = 5.0
-    step_m: float = 0.01
+    step_m: float = 0.006
     horizon: int = 100
-    approach: float = 0.25
+    approach: float = 0.3
 
     def __post_init__(self) -> None:
         """Refuse a hole that the peg does not fit."""
@@ -85,7 +86,7 @@ class PegTwin:
             horizon=self.horizon,
             hold_s=0.5,
             features=self.features,
-            feature_dim=11,
+            feature_dim=14,
             achieved=self.achieved,
             translation_step_m=self.step_m,
             use_rotation=False,
@@ -122,11 +123,12 @@ class PegTwin:
         )
 
     def features(self, state: RobotState) -> F32:
-        """(..., 11): tip relative to the hole, its velocity, where the hole is, peg's tilt."""
+        """(..., 14): tip from hole (coarse, fine), its velocity, where the hole is, peg's tilt."""
         tip = tool(self.robot.arms[0], state)
         hole = state.poses["hole"][..., :3]
         return stack(
             (tip.position - hole) / 0.05,
+            np.tanh((tip.position - hole) / 0.004),
             tip.velocity / 0.1,
             (hole[..., :2] - (0.5, 0.0)) / 0.05,
             (tip.rotation[..., :, 2] - DOWN[:, 2]) / 0.02,
@@ -139,20 +141,22 @@ class PegTwin:
         return inside & (gap[..., 2] > 0.8 * _HOLE_DEPTH_M)
 
     def expert(self, state: RobotState) -> F32:
-        """Over the hole, then down; up again where it got stuck beside it."""
+        """Along a cone to the hole's axis, and down the more surely the nearer to the axis.
+
+        Smooth in the state on purpose: switches between modes would be averaged by any policy
+        that imitates it.
+        """
         gap = self._gap(state)
         aside = np.abs(gap[..., :2]).max(-1)
-        play = self.clearance_m
-        entered = gap[..., 2] > 0.001
-        hovering = gap[..., 2] < -0.006
+        depth = gap[..., 2]
+        certain = np.clip(1.4 - aside / self.clearance_m, 0.0, 1.0)
+        certain = np.where(depth > 0.001, 1.0, certain)
+        hover = depth + 0.004 + np.minimum(0.7 * aside, 0.03)
         goal = gap.copy()
-        # A cone above the hole: the nearer to its axis, the lower the tip may go.
-        goal[..., 2] += 0.003 + np.minimum(0.7 * np.maximum(aside - play, 0.0), 0.03)
-        down = entered | (aside < np.where(hovering, 0.3, 0.8) * play)
-        goal[..., 2] = np.where(down, gap[..., 2] - _HOLE_DEPTH_M, goal[..., 2])
+        goal[..., 2] = certain * (depth - _HOLE_DEPTH_M) + (1.0 - certain) * hover
         action = toward(goal, self.step_m)
         # Slowly where walls are near: the joints' different inertias bend fast motions.
-        slow = np.where(hovering, 1.0, self.approach)
+        slow = self.approach + np.clip(-0.007 - depth, 0.0, 0.02) / 0.02
         action[..., 2] = np.minimum(np.maximum(action[..., 2], -slow), slow)
         return action.astype(np.float32)
 
@@ -162,9 +166,9 @@ class PegTwin:
         return state.poses["hole"][..., :3] - tip
 
 
-def peg_long() -> PegTwin:
+def peg_long(**difficulty: Any) -> PegTwin:
     """The same in small steps from farther away: longer credit assignment."""
-    return PegTwin(name="peg-long", step_m=0.005, horizon=150)
+    return PegTwin(**{"name": "peg-long", "step_m": 0.0035, "horizon": 150, **difficulty})
 
 
 def _add_block(block: mujoco.MjsBody, hole_half: float) -> None:
