@@ -154,11 +154,11 @@ def solve_ik(
     iterations: int = 3,
     position_tolerance_m: float = 1e-4,
     rotation_tolerance_rad: float = 1e-3,
-    home_gain: float = 0.01,
+    home_gain: float = 0.005,
 ) -> tuple[F64, NDArray[np.bool_]]:
     """Joint positions near `q_start` that reach a tool pose, by damped least squares.
 
-    It stops early once errors are a hundredth of the tolerances, so that a chain of small
+    It stops early once errors are a twentieth of the tolerances, so that a chain of small
     motions does not drift. A target equal to the start returns the start, bit for bit.
 
     Args:
@@ -182,7 +182,7 @@ def solve_ik(
         shape = np.broadcast_shapes(target.shape[:-2], q.shape[:-1])
         q = np.broadcast_to(q, (*shape, arm.dof))
     tolerance = np.array([position_tolerance_m] * 3 + [rotation_tolerance_rad] * 3)
-    drift = 0.01 * tolerance
+    drift = 0.05 * tolerance
     frames = _frames(chain, q)
     error = _pose_error(frames, target)
     for i in range(iterations):

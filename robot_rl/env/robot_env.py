@@ -71,6 +71,7 @@ class RobotEnv(gymnasium.Env[Any, F32]):
         self._builder = ObservationBuilder(port.spec, task, self.cfg.observe)
         self.action_space = spaces.Box(-1.0, 1.0, (self.decoder.action_dim,), np.float32)
         self.observation_space = _observation_space(self._builder)
+        self.metadata = {**self.metadata, "render_fps": round(task.control_hz)}
         self.render_mode = "rgb_array" if port.spec.cameras else None
         self._on_the_way: deque[Command] = deque()
         self._states: deque[RobotState] = deque(maxlen=self.cfg.observation_delay_steps + 1)
