@@ -134,6 +134,19 @@ class SwallowsShortCommands(FakePort):
         return super().send(command)
 
 
+class TellsNothing(FakePort):
+    def send(self, command):
+        if command.q_rad.shape != self._q.shape:
+            raise ValueError("operands could not be broadcast")
+        return super().send(command)
+
+
+class Crashes(FakePort):
+    def read(self):
+        self._require_connection()
+        raise KeyError("joint_states")
+
+
 class ForgetsTheSeed(FakePort):
     def reset(self, seed):
         super().reset(int(np.random.default_rng().integers(10**6)))
@@ -175,6 +188,8 @@ def end_background_threads():
         (IgnoresStop, "stop holds until the next send", "stop() let the arm go on to its target"),
         (SwallowsNaN, "bad commands are refused and move nothing", "raised no NonFiniteError"),
         (SwallowsShortCommands, "bad commands are refused and move nothing", "no ShapeError"),
+        (TellsNothing, "bad commands are refused and move nothing", "no ShapeError"),
+        (Crashes, "connecting and closing twice is harmless", "it raised KeyError"),
         (ForgetsTheSeed, "equal seeds give equal episodes", "reset(3) twice gave different q_rad"),
         (KnowsOneScene, "equal seeds give equal episodes", "drew the same scene"),
     ],
