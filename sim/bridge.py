@@ -6,10 +6,12 @@ The joint limiter is `robot_rl.control.interpolate`, the one that drives the rea
 may carry leading dimensions: one bridge moves a whole batch of twins.
 """
 
+from types import EllipsisType
+
 import numpy as np
 
 from robot_rl.control.interpolate import step_towards
-from robot_rl.types import F64, ArmSpec
+from robot_rl.types import F64, I64, ArmSpec
 
 __all__ = ["BRIDGE_PERIOD_S", "Bridge"]
 
@@ -33,7 +35,11 @@ class Bridge:
         """Stand still at (..., dof) [rad] and (..., num_grippers) [m]."""
         self._q, self._dq = q_rad.copy(), np.zeros_like(q_rad)
         self._gripper = gripper_m.copy()
-        self.aim(self._q, self._gripper)
+        self.hold()
+
+    def restart(self, row: int, q_rad: F64, gripper_m: F64) -> None:
+        """Stand one robot of a batch still at (dof,) [rad] and (num_grippers,) [m]."""
+        self._q[row], self._dq[row], self._gripper[row] = q_rad, 0.0, gripper_m
 
     def clip(self, q_rad: F64, gripper_m: F64) -> tuple[F64, F64]:
         """The target within the limits of joints and grippers."""
@@ -46,21 +52,23 @@ class Bridge:
 
     def hold(self) -> None:
         """Make the present command the target."""
-        self.aim(self._q, self._gripper)
+        self.aim(self._q.copy(), self._gripper.copy())
 
-    def step(self) -> tuple[F64, F64]:
-        """One tick: the joint command [rad] and gripper opening [m] to drive to."""
-        self._q, self._dq = step_towards(
-            self._q,
-            self._dq,
-            self._q_target,
+    def step(self, rows: I64 | EllipsisType = ...) -> tuple[F64, F64]:
+        """One tick, of some robots of a batch or of all.
+
+        Returns:
+            The joint command [rad] and gripper opening [m] to drive to.
+        """
+        self._q[rows], self._dq[rows] = step_towards(
+            self._q[rows],
+            self._dq[rows],
+            self._q_target[rows],
             velocity_limit=self._velocity,
             acceleration_limit=self._acceleration,
             dt=BRIDGE_PERIOD_S,
         )
         if self._gripper.shape[-1]:
-            gap = self._gripper_target - self._gripper
-            self._gripper = self._gripper + np.minimum(
-                np.maximum(gap, -self._travel), self._travel
-            )
-        return self._q, self._gripper
+            gap = self._gripper_target[rows] - self._gripper[rows]
+            self._gripper[rows] += np.minimum(np.maximum(gap, -self._travel), self._travel)
+        return self._q[rows], self._gripper[rows]
