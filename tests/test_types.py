@@ -13,7 +13,7 @@ from robot_rl.types import Command
 
 LEAVES = ("types", "errors", "clock", "geometry")
 CONTROL = ("kinematics", "interpolate", "decode", "safety", "observe", "franka")
-ENV = ("port", "task", "robot_env", "fake_port", "conformance")
+ENV = ("port", "task", "robot_env", "fake_port", "clauses", "conformance")
 MODULES = [
     *(f"robot_rl.{name}" for name in LEAVES),
     *(f"robot_rl.control.{name}" for name in CONTROL),

@@ -6,7 +6,8 @@ import pytest
 
 from robot_rl.clock import ManualClock
 from robot_rl.control.franka import franka_arm, franka_like_spec
-from robot_rl.env.conformance import CLAUSES, ConformanceError, check_port
+from robot_rl.env.clauses import CLAUSES
+from robot_rl.env.conformance import ConformanceError, check_port
 from robot_rl.env.fake_port import FakePort, FakePortCfg
 from robot_rl.errors import PortError
 from robot_rl.types import CameraSpec, Command, RobotSpec
