@@ -1,8 +1,9 @@
 """`robot-rl <verb>`: finds the verb's module, reads its options, turns errors into one clear line.
 
 A verb is a module `robot_rl.apps.<verb>` with a frozen dataclass `Cfg` (field docstrings are its
-help) and `main(cfg) -> int`. It is imported only when it is called, so that help is instant and a
-laptop needs neither ROS nor a renderer. A verb whose module is not installed does not exist.
+help) and `main(cfg) -> int`; one with verbs of its own reads them itself in `main(arguments)`. It
+is imported only when it is called, so that help is instant and a laptop needs neither ROS nor a
+renderer. A verb whose module is not installed does not exist.
 """
 
 import difflib
@@ -70,9 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, arguments: Sequence[str]) -> int:
     """Import the verb, read its options and call it."""
+    module = importlib.import_module(f"robot_rl.apps.{verb}")
+    if not hasattr(module, "Cfg"):
+        return int(module.main(arguments) or 0)
     import tyro
 
-    module = importlib.import_module(f"robot_rl.apps.{verb}")
     cfg = tyro.cli(
         module.Cfg,
         prog=f"robot-rl {verb}",
