@@ -67,13 +67,14 @@ def head_forward(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Output layer: float32 (N, B, out) from `h` (N, B, in), `weight` (N, out, in).
 
     Always float32: a value rounded to bfloat16 has three digits, and the critic's differences
-    drown. One GEMM a network: `bmm` is 3-8x slower where the output is this narrow.
+    drown. One GEMM a network, and its transpose: `bmm` is 3-8x slower where the output is this
+    narrow, `h @ weight.T` twice. The result is a transposed view.
     """
-    h = h.float()
-    out = torch.empty(h.shape[0], h.shape[1], weight.shape[1])
+    h, column = h.float(), bias.transpose(1, 2)
+    out = torch.empty(h.shape[0], weight.shape[1], h.shape[1])
     for n in range(h.shape[0]):
-        torch.addmm(bias[n], h[n], weight[n].T, out=out[n])
-    return out
+        torch.addmm(column[n], weight[n], h[n].T, out=out[n])
+    return out.transpose(1, 2)
 
 
 def head_backward_input(grad: Tensor, weight: Tensor, out: Tensor) -> Tensor:
