@@ -136,19 +136,25 @@ DataVerb = (
 )
 
 
+def _console() -> Console:
+    """The terminal as wide as it is; a pipe wide enough that no cell is folded."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
+
+
 @dataclass(kw_only=True)
 class _Output:
-    """Where tables go; one console, so that tests and pipes see plain text."""
+    """Where tables and lines go."""
 
-    console: Console = field(default_factory=lambda: Console(soft_wrap=True, highlight=False))
+    console: Console = field(default_factory=_console)
 
     def line(self, text: str) -> None:
-        self.console.print(escape(text))
+        self.console.print(escape(text), soft_wrap=True)  # paths stay whole to be copied
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         table = Table(title=escape(title), title_justify="left")
         for name in columns:
-            table.add_column(name, overflow="fold")
+            table.add_column(name, overflow="fold", no_wrap=name == "id")
         for row in rows:
             table.add_row(*(escape(str(cell)) for cell in row))
         self.console.print(table)

@@ -18,7 +18,8 @@ import shutil
 import uuid
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -110,7 +111,7 @@ class TrainingCache:
         names = cfg.cameras
         if names is None:
             names = tuple(camera.name for camera in store.meta.cameras)
-        cfg = CacheCfg(height_px=cfg.height_px, width_px=cfg.width_px, cameras=names)
+        cfg = replace(cfg, cameras=names)
         infos = store.infos()
         if not infos:
             raise DataError(f"{store.path}: holds no episode to train on. Record some first.")
@@ -205,15 +206,17 @@ def _write(folder: Path, store: EpisodeStore, names: list[str], cfg: CacheCfg) -
     draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     draft.mkdir(parents=True)
     try:
-        files = {name: (draft / f"cam_{name}.u8").open("wb") for name in cfg.cameras or ()}
         parts = []
-        for name in names:
-            episode = store.read(name, cfg.cameras)
-            for camera, file in files.items():
-                file.write(_resized(np.asarray(episode.obs[camera], np.uint8), cfg).tobytes())
-            parts.append(episode)
-        for file in files.values():
-            file.close()
+        with ExitStack() as stack:
+            files = {
+                name: stack.enter_context((draft / f"cam_{name}.u8").open("wb"))
+                for name in cfg.cameras or ()
+            }
+            for name in names:
+                episode = store.read(name, cfg.cameras)
+                for camera, file in files.items():
+                    file.write(_resized(np.asarray(episode.obs[camera], np.uint8), cfg).tobytes())
+                parts.append(replace(episode, obs={"state": episode.obs["state"]}))
         np.savez(draft / "low.npz", **_low(parts))  # type: ignore[arg-type]
         sync_tree(draft)
         facts = {

@@ -74,11 +74,11 @@ class EpisodeIndex:
                 state = (folder / "zarr.json").stat()
                 stamp = [state.st_mtime_ns, state.st_size, state.st_ino]
                 line = known.get(name)
-                if line is None or line.get("stamp") != stamp:
+                if line is None or line["stamp"] != stamp:
                     line = {"stamp": stamp, **asdict(read_info(folder))}
                 infos.append(_info(line))
                 lines[name] = line
-            except (OSError, DataError, KeyError, TypeError, AttributeError) as error:
+            except (OSError, DataError) as error:
                 logger.warning("left out of the index: %s", error)
         self._lines = lines
         return infos
@@ -88,4 +88,7 @@ class EpisodeIndex:
             lines = json.loads(self._path.read_text())["episodes"]
         except (OSError, ValueError, KeyError, TypeError):
             return {}
-        return lines if isinstance(lines, dict) else {}
+        if not isinstance(lines, dict):
+            return {}
+        fields = {"stamp", *EpisodeInfo.__dataclass_fields__}
+        return {k: v for k, v in lines.items() if isinstance(v, dict) and fields <= v.keys()}

@@ -171,8 +171,9 @@ class StoreMeta:
 
         Raises:
             DataError: Another schema version, or a field is missing or of another kind.
+            KeyError: No version at all: these are not the attributes of a store.
         """
-        version = attrs.get("schema_version")
+        version = attrs["schema_version"]
         if version != SCHEMA_VERSION:
             raise DataError(
                 f"{where}: schema version is {version!r}, but this robot_rl reads version "

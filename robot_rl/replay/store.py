@@ -116,8 +116,8 @@ class EpisodeStore:
             meta = StoreMeta.from_attrs(attrs, str(path))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{path}: is no episode store: zarr.json is missing or damaged ({error}). Give "
-                "the folder that holds `episodes/`, or restore zarr.json from a backup."
+                f"{path}: is no episode store: its zarr.json is missing, damaged or another's "
+                f"({error}). Give the folder that holds `episodes/`, or restore it from a backup."
             ) from error
         for part in ("episodes", "annotations", "trash", ".journal"):
             if (path / part).is_symlink():
