@@ -11,7 +11,6 @@ from robot_rl.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from robot_rl.env.robot_env import RobotEnv
-
     from robot_rl.env.task import Task
     from sim.port import SimPort
     from sim.twin import Twin
@@ -29,6 +28,8 @@ def _lazy(module: str, name: str) -> "Callable[..., Twin]":
 
 
 TASKS: "dict[str, Callable[..., Twin]]" = {
+    "pick-lift": _lazy("pick_lift", "PickLiftTwin"),
+    "drawer": _lazy("drawer", "DrawerTwin"),
     "peg": _lazy("peg", "PegTwin"),
     "peg-long": _lazy("peg", "peg_long"),
 }

@@ -4,13 +4,14 @@ A demonstration set of one clean line through each state teaches no way back to 
 demonstrations are wide for free, scripted ones must be made so.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from robot_rl.control.decode import ActionDecoder
 from robot_rl.errors import ConfigError
 from robot_rl.types import F32, RobotState
+from sim.twin import Twin
 
 __all__ = ["Demonstrator", "DemonstratorCfg"]
 
@@ -43,48 +44,45 @@ class DemonstratorCfg:
 
 
 class Demonstrator:
-    """One episode's expert with the faults of a person; the last action dimension may be a grip.
+    """One episode's expert with the faults of a person; grips are never disturbed.
 
     Args:
-        expert: Action for a state.
+        twin: The task, whose expert this disturbs.
         cfg: Its faults.
-        motion_dims: How many leading action dimensions are motion; a grip is never disturbed.
     """
 
-    def __init__(
-        self,
-        expert: Callable[[RobotState], F32],
-        cfg: DemonstratorCfg | None = None,
-        *,
-        motion_dims: int | None = None,
-    ) -> None:
-        self._expert = expert
+    def __init__(self, twin: Twin, cfg: DemonstratorCfg | None = None) -> None:
+        self._expert = twin.expert
         self._cfg = cfg or DemonstratorCfg()
-        self._motion = slice(0, motion_dims)
+        names = ActionDecoder(twin.robot, twin.task).action_names
+        self._is_motion = np.array([not name.endswith(".gripper") for name in names])
         self.reset(0)
 
     def reset(self, seed: int) -> None:
         """Start an episode; the faults follow from the seed."""
         self._rng = np.random.default_rng((seed, 1))
         self._left = 0
-        self._drift: F32 | None = None
+        self._drift = np.zeros(int(self._is_motion.sum()))
 
     def act(self, state: RobotState) -> F32:
-        """The action for the next step, in [-1, 1]."""
+        """The action (a,) in [-1, 1] for the state of one robot."""
+        return self.disturb(self._expert(state))
+
+    def disturb(self, action: F32) -> F32:
+        """An expert's action (a,) with the faults of this step; for experts asked in batches."""
         cfg, rng = self._cfg, self._rng
-        action = np.array(self._expert(state), np.float32)
-        motion = action[self._motion]
         if self._left == 0:
             chance = rng.random()
             if chance < cfg.pause_probability + cfg.slip_probability:
                 self._left = int(rng.integers(1, cfg.longest_steps + 1))
-                drift = rng.normal(size=motion.shape)
-                drift *= cfg.slip_size / np.linalg.norm(drift)
+                direction = rng.normal(size=self._drift.shape)
                 is_slip = chance < cfg.slip_probability
-                self._drift = (drift if is_slip else 0 * drift).astype(np.float32)
+                size = cfg.slip_size if is_slip else 0.0
+                self._drift = direction * (size / np.linalg.norm(direction))
+        motion = action[self._is_motion]
         if self._left > 0:
             self._left -= 1
             motion = self._drift
-        noise = cfg.noise * rng.normal(size=action[self._motion].shape)
-        action[self._motion] = motion + noise
-        return np.clip(action, -1.0, 1.0).astype(np.float32)
+        out = np.array(action, np.float32)
+        out[self._is_motion] = motion + cfg.noise * rng.normal(size=motion.shape)
+        return np.clip(out, -1.0, 1.0)

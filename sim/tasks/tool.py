@@ -7,11 +7,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot_rl.control.kinematics import forward, jacobian, solve_ik
 from robot_rl.types import F32, F64, ArmSpec, RobotState
 
-__all__ = ["Tool", "joints_at", "pose", "stack", "tool", "toward"]
+__all__ = ["Tool", "grip", "joints_at", "pose", "stack", "tool", "toward"]
 
 DOWN = np.diag([1.0, -1.0, -1.0])
 """Rotation of a tool that points down, its x axis along the base's."""
@@ -62,6 +63,12 @@ def toward(gap_m: F64, step_m: float, gain: float = 0.35) -> F64:
     action = gap_m * (gain / step_m)
     longest = np.abs(action).max(-1, keepdims=True)
     return action / np.maximum(longest, 1.0)
+
+
+def grip(motion: F64, closed: NDArray[np.bool_]) -> F32:
+    """An arm's motion (..., k) with the gripper's dimension behind it: -1 closes, 1 opens."""
+    width = np.where(closed, -1.0, 1.0)[..., None]
+    return np.concatenate((motion, width), -1).astype(np.float32)
 
 
 def stack(*parts: F64) -> F32:
