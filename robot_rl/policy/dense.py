@@ -72,9 +72,10 @@ def head_forward(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     h, column = h.float(), bias.transpose(1, 2)
     out = torch.empty(h.shape[0], weight.shape[1], h.shape[1])
-    for n in range(h.shape[0]):
-        torch.addmm(column[n], weight[n], h[n].T, out=out[n])
-    return out.transpose(1, 2)
+    networks = zip(column.unbind(), weight.unbind(), h.mT.unbind(), out.unbind(), strict=True)
+    for c, w, h_t, o in networks:
+        torch.addmm(c, w, h_t, out=o)
+    return out.mT
 
 
 def head_backward_input(grad: Tensor, weight: Tensor, out: Tensor) -> Tensor:

@@ -118,7 +118,6 @@ class StackedMLP:
                 ]
         return self._buffers[key]
 
-    @torch.no_grad()
     def forward(
         self, x: Tensor, *, keep: bool = False, members: Sequence[int] | None = None
     ) -> Tensor:
@@ -141,7 +140,8 @@ class StackedMLP:
         if tuple(x.shape) not in (allowed, allowed[1:]):
             raise ShapeError("network input", tuple(x.shape), allowed)
         batch = x.shape[-2]
-        h = x.to(self._products.dtype).expand(n, batch, -1)
+        # Nothing here requires a gradient, so a detached input spares a no_grad a call.
+        h = x.detach().to(self._products.dtype).expand(n, batch, -1)
         kept = _Kept(h, self._scratch("pre", n, batch), [], [], x.ndim == 2) if keep else None
         buffers = self._scratch("pre" if keep else "free", n, batch)
         for (weight, bias), pre, ones in zip(
@@ -162,7 +162,6 @@ class StackedMLP:
             weight, bias = weight[index], bias[index]
         return dense.head_forward(h, weight, bias)
 
-    @torch.no_grad()
     def backward(
         self, grad_out: Tensor, *, params: bool = True, inputs: bool | slice = False
     ) -> Tensor | None:
@@ -192,7 +191,7 @@ class StackedMLP:
         layers = self._products.layers()
         grads = self._scratch("grad", self.num, batch)
         masks = self._scratch("mask", self.num, batch)
-        g = grad_out.to(self._products.dtype)
+        g = grad_out.detach().to(self._products.dtype)
         for k in range(len(layers) - 1, 0, -1):
             if params:
                 self._gather(k, g, kept.out[k - 1])
@@ -200,7 +199,7 @@ class StackedMLP:
             if k == len(layers) - 1:
                 g = dense.head_backward_input(g, weight, grads[k - 1])
             else:
-                g = torch.bmm(g, weight.transpose(1, 2), out=grads[k - 1])
+                g = torch.bmm(g, weight.mT, out=grads[k - 1])
             dense.relu_backward_(g, kept.out[k - 1], masks[k - 1])
             if self.layer_norm:
                 g = dense.norm_backward(g, kept.pre[k - 1], *kept.stats[k - 1], self._ones[k - 1])
@@ -211,7 +210,7 @@ class StackedMLP:
         if inputs is False:
             return None
         weight = layers[0][0] if inputs is True else layers[0][0][:, inputs]
-        out = torch.bmm(g, weight.transpose(1, 2)).float()
+        out = torch.bmm(g, weight.mT).float()
         return out.sum(0) if kept.shared else out
 
     def _gather(self, k: int, g: Tensor, below: Tensor) -> None:
@@ -219,10 +218,10 @@ class StackedMLP:
         weight, bias = self._products.grads[k]
         a, b = (g, below) if k == len(self._layers) - 1 else (below, g)
         if self._is_fresh or self._products.is_copy:
-            torch.bmm(a.transpose(1, 2), b, out=weight)
+            torch.bmm(a.mT, b, out=weight)
             torch.sum(g, 1, keepdim=True, out=bias)
         else:
-            weight.baddbmm_(a.transpose(1, 2), b)
+            weight.baddbmm_(a.mT, b)
             bias += g.sum(1, keepdim=True)
 
     def step(
