@@ -1,0 +1,109 @@
+"""A critic of whole chunks that chooses among proposals: it never has to invent an action.
+
+learning:  replay → **chunk critic** → which of the ensemble's proposals to try
+
+Q-learning over chunks as in Q-chunking (Li et al. 2025, arXiv 2507.07969), with the proposals of
+a behavior-cloned ensemble as the only candidates, in acting and in the target alike. Every action
+it can pick was proposed by a network fitted on successes, so an error of the critic costs a choice
+among sensible chunks and no more.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robot_rl.errors import ConfigError
+from robot_rl.policy.base import Observation
+from robot_rl.policy.ensemble import ChunkEnsemble
+from robot_rl.policy.normalise import Normaliser, state_vector
+from robot_rl.policy.stacked import StackedMLP
+from robot_rl.replay.buffer import Batch
+from robot_rl.types import F32
+
+__all__ = ["Chooser", "ChooserCfg", "ChosenPolicy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChooserCfg:
+    """The chunk critic."""
+
+    critics: int = 5
+    """Networks in the ensemble."""
+    width: int = 128
+    """Hidden width (two hidden layers)."""
+    lr: float = 3e-4
+    """Learning rate."""
+    tau: float = 0.01
+    """Share by which the target follows at each update."""
+    explore: float = 0.1
+    """Share of chunks that a random proposal fills."""
+
+    def __post_init__(self) -> None:
+        """Refuse an ensemble too small for a subset of two."""
+        if self.critics < 2 or not 0 <= self.explore <= 1:
+            raise ConfigError(
+                f"chooser: critics {self.critics} must be >= 2, explore {self.explore} in [0, 1]."
+            )
+
+
+class Chooser:
+    """Q(state, chunk) by an ensemble, bootstrapped from the best proposal at the next state."""
+
+    def __init__(self, cfg: ChooserCfg, norm: Normaliser, *, chunk: int, seed: int) -> None:
+        self.cfg, self.norm, self.chunk = cfg, norm, chunk
+        sizes = (norm.state_dim + chunk * norm.action_dim, cfg.width, cfg.width, 1)
+        self.critic = StackedMLP(cfg.critics, sizes, layer_norm=True, seed=seed)
+        self.target = self.critic.clone()
+        self.rng = np.random.default_rng((seed, 5))
+
+    def _input(self, states: F32, chunks: F32) -> Tensor:
+        """Network input for states (B, d) and chunks (B, chunk, a)."""
+        z = np.clip(self.norm.state(states), -10, 10)
+        unit = self.norm.to_unit(chunks).reshape(len(chunks), -1)
+        return torch.from_numpy(np.concatenate([z, unit], -1, dtype=np.float32))
+
+    def value(self, states: F32, chunks: F32) -> F32:
+        """Mean value (B,) of chunks (B, chunk, a) at states (B, d)."""
+        return self.critic.forward(self._input(states, chunks)).mean(0)[:, 0].numpy()
+
+    def update(self, batch: Batch, proposals: F32) -> dict[str, float]:
+        """One step on chunk transitions; `proposals` (B, M, chunk, a) are those at the next row."""
+        count, members = proposals.shape[:2]
+        states = np.repeat(batch.next_state, members, 0)
+        x = self._input(states, proposals.reshape(count * members, self.chunk, -1))
+        two = self.rng.choice(self.cfg.critics, 2, replace=False).tolist()
+        best = self.target.forward(x, members=two).amin(0).view(count, members).amax(1).numpy()
+        y = np.clip(batch.reward + batch.discount * best, 0, 1).astype(np.float32)
+        q = self.critic.forward(self._input(batch.state, batch.executed), keep=True)
+        error = q - torch.from_numpy(y)[None, :, None]
+        self.critic.backward(error * (2.0 / count))
+        self.critic.step(self.cfg.lr, max_norm=1.0)
+        self.target.follow(self.critic, self.cfg.tau)
+        return {"chunk_td_error": float(error.square().mean()), "chunk_q": float(q.mean())}
+
+
+class ChosenPolicy:
+    """A base policy that acts by the ensemble's proposal which the chooser likes best."""
+
+    def __init__(self, ensemble: ChunkEnsemble, chooser: Chooser, *, explore: bool) -> None:
+        self._ensemble, self._chooser, self._explore = ensemble, chooser, explore
+
+    @property
+    def chunk(self) -> int:
+        """Actions that one plan holds."""
+        return self._ensemble.chunk
+
+    def reset(self) -> None:
+        """Nothing is remembered between plans."""
+
+    def act(self, obs: Observation) -> F32:
+        """The preferred proposal (chunk, a); see `ChunkEnsemble.propose` for what it raises."""
+        plans = np.clip(self._ensemble.propose(obs), -1, 1)
+        rng = self._chooser.rng
+        if self._explore and rng.random() < self._chooser.cfg.explore:
+            return plans[rng.integers(len(plans))]
+        state = state_vector(obs, self._ensemble.norm.state_dim)
+        value = self._chooser.value(np.repeat(state[None], len(plans), 0), plans)
+        return plans[int(value.argmax())]
