@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 from robot_rl.apps.page import card, details, interval, legend, rate, table, wide_plot, write_page
-from robot_rl.apps.summary import RunSummary, curves, environment_of, summarize
+from robot_rl.apps.summary import RunSummary, deployed_curve, environment_of, summarize
 from robot_rl.apps.svg import Curve
 from robot_rl.config import config_hash, flatten, to_plain
 from robot_rl.errors import DataError
@@ -192,8 +192,8 @@ def _curves(groups: Sequence[Group], colors: Mapping[str, str]) -> str:
     drawn = []
     for group in groups:
         by_step: dict[int, list[float]] = {}
-        for record, summary in group.runs:
-            for point in curves(record).get(summary.policy or "", []):
+        for record, _ in group.runs:
+            for point in deployed_curve(record):
                 by_step.setdefault(point.step, []).append(point.rate.mean)
         # A mean over fewer and fewer seeds would bend the curve where runs end.
         most = max((len(v) for v in by_step.values()), default=0)

@@ -16,6 +16,8 @@ from robot_rl.learn.record import RunRecord
 
 __all__ = ["Cfg", "main", "write_report"]
 
+ALLOWED_DIP = 0.05
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cfg:
@@ -116,16 +118,28 @@ def _tiles(summary: RunSummary) -> str:
     def steps(value: int | None) -> str:
         return "not yet" if value is None else f"{value:,}"
 
-    def dip(value: float | None) -> tuple[str, str]:
-        if value is None:
-            return "–", ""
-        return f"{100 * value:.0f} pts", "good" if value <= 0.05 else "bad"
+    def dip(value: float | None) -> str:
+        return "–" if value is None else f"{100 * value:.0f} pts"
 
-    evaluated, executed = dip(summary.worst_eval_dip), dip(summary.worst_executed_dip)
+    def mood(value: float | None, is_certain: bool) -> str:
+        if value is None:
+            return ""
+        return "good" if value <= ALLOWED_DIP else "bad" if is_certain else ""
+
+    evaluated, executed, lowest = (
+        summary.worst_eval_dip,
+        summary.worst_executed_dip,
+        summary.worst_window,
+    )
+    words = f"worst dip below the base, {WINDOW} executed episodes"
+    is_certain = False
+    if lowest is not None and summary.base is not None:
+        words += f" ({interval(lowest)})"
+        is_certain = lowest.high < summary.base.mean - ALLOWED_DIP
     cpu, wall = summary.cpu_s_per_1k_steps, summary.wall_s
     tiles = [
-        tile(evaluated[0], "worst dip below the base, evaluated", evaluated[1]),
-        tile(executed[0], f"worst dip below the base, {WINDOW} executed episodes", executed[1]),
+        tile(dip(evaluated), "worst dip below the base, evaluated", mood(evaluated, True)),
+        tile(dip(executed), words, mood(executed, is_certain)),
         tile(steps(summary.steps_to_80), "steps to 80 %"),
         tile(steps(summary.steps_to_95), "steps to 95 %"),
         tile(rate(summary.area), "mean success over the run"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from robot_rl.apps.page import card, details, interval, legend, rate, table, wide_plot
-from robot_rl.apps.summary import WINDOW, Point, RunSummary, curves
+from robot_rl.apps.summary import WINDOW, Point, RunSummary, curves, deployed_curve
 from robot_rl.apps.svg import Curve, Level, plot, short_number, thin_out
 from robot_rl.learn.record import RunRecord
 from robot_rl.learn.statistics import wilson
@@ -19,19 +19,23 @@ from robot_rl.types import F64
 
 __all__ = ["colors_of", "evaluations", "executed", "metrics", "success", "videos"]
 
-COLORS = {"base": "soft", "deployed": "c1", "residual": "c1", "imitation": "c2", "demo": "c3"}
-SPARE_COLORS = ("c3", "c4", "c5", "c6", "c2")
+COLORS = {"base": "soft", "deployed": "c1", "residual": "c1", "imitation": "c2", "chosen": "c3"}
+SPARE_COLORS = ("c4", "c5", "c6", "c3", "c2", "c1")
 FEWEST_EPISODES = 10
 MAX_VIDEO_BYTES = 24_000_000
 HOVER = 'onmouseenter="this.controls=true" onmouseleave="this.controls=false"'
 EXPLAINED = {
-    "q": "value of the actions taken",
+    "q": "value of the actions in the replay",
+    "actor_q": "value of the actions that the residual would take",
+    "chunk_q": "value of whole chunks",
     "dataset_q": "value of the demonstrations' actions: should rise, then stay",
-    "target": "value the critics are drawn to",
-    "td_error": "critics' surprise",
-    "residual": "mean size of the residual, as a share of its scale",
-    "saturation": "share of residuals at their bound",
-    "dormant": "share of units that are silent",
+    "q_spread": "how far the critics disagree",
+    "target": "value that the critics are drawn to",
+    "td_error": "squared surprise of the critics",
+    "residual_size": "mean residual, as a share of its scale",
+    "residual_saturation": "share of residuals at their bound",
+    "residual_scale": "how far the residual may go, by the evidence so far",
+    "evidence": "success of each candidate, as far as its own episodes tell",
 }
 
 
@@ -48,26 +52,40 @@ def _base_mark(summary: RunSummary) -> dict[str, str]:
 
 
 def success(record: RunRecord, summary: RunSummary) -> str:
-    """Evaluated success against environment steps, one curve a policy."""
-    by_policy = {name: ps for name, ps in curves(record).items() if name != "base"}
-    colors = colors_of(by_policy)
-    drawn = [
-        Curve(
-            x=[p.step for p in points],
-            y=[p.rate.mean for p in points],
-            low=[p.rate.low for p in points],
-            high=[p.rate.high for p in points],
-            color=colors[name],
-            has_dots=True,
-            tips=[f"{name} at {p.step:,}: {p.successes} of {p.trials}" for p in points],
-        )
-        for name, points in by_policy.items()
-    ]
+    """Evaluated success against environment steps: what was deployed, and what else was tried."""
+    deployed = deployed_curve(record)
+    shown = {(p.policy, p.step) for p in deployed}
+    others = {
+        name: [p for p in points if (name, p.step) not in shown]
+        for name, points in curves(record).items()
+        if name != "base"
+    }
+    others = {name: points for name, points in others.items() if points}
+    names = list(dict.fromkeys([p.policy for p in deployed] + list(others)))
+    colors = colors_of(names)
+    drawn = [_curve(points, colors[name], colors) for name, points in others.items()]
+    if deployed:
+        drawn.append(_curve(deployed, colors[deployed[-1].policy], colors))
     picture = wide_plot(
         drawn, "success against environment steps", _base_level(summary), record.step
     )
-    note = "Evaluated on fixed seeds, without exploration."
+    note = "Evaluated on fixed seeds, without exploration. A dot's colour tells who was deployed."
+    colors.pop("base", None)
     return card("Success", legend(colors | _base_mark(summary)) + picture, note)
+
+
+def _curve(points: Sequence[Point], color: str, colors: Mapping[str, str]) -> Curve:
+    """Evaluations with their intervals."""
+    return Curve(
+        x=[p.step for p in points],
+        y=[p.rate.mean for p in points],
+        low=[p.rate.low for p in points],
+        high=[p.rate.high for p in points],
+        color=color,
+        has_dots=True,
+        dot_colors=[colors[p.policy] for p in points],
+        tips=[f"{p.policy} at {p.step:,}: {p.successes} of {p.trials}" for p in points],
+    )
 
 
 def executed(record: RunRecord, summary: RunSummary) -> str:
@@ -145,21 +163,27 @@ def videos(record: RunRecord) -> str:
 
 
 def metrics(record: RunRecord) -> str:
-    """A small plot for each figure that the learner logged."""
-    names = list(dict.fromkeys(k for row in record.metrics for k in row if k != "step"))
+    """A small plot for each figure that the learner logged; `evidence/*` share one."""
+    together: dict[str, list[str]] = {}
+    for name in dict.fromkeys(key for row in record.metrics for key in row if key != "step"):
+        together.setdefault(name.split("/")[0], []).append(name)
     plots = []
-    for name in names:
-        rows = [r for r in record.metrics if r.get(name) is not None]
-        if len(rows) < 2:
-            continue
-        x, y = thin_out([r["step"] for r in rows], [r[name] for r in rows])
-        last = short_number(float(rows[-1][name]))
-        picture = plot([Curve(x=x, y=y)], title=name, x_max=record.step, x_label="")
-        why = next((words for key, words in EXPLAINED.items() if name.startswith(key)), "")
-        plots.append(
-            f"<div><h3>{html.escape(name)} <small>{last}</small></h3>{picture}"
-            f"<small>{html.escape(why)}</small></div>"
-        )
+    for title, names in together.items():
+        colors = colors_of([name.split("/")[-1] for name in names])
+        drawn, last = [], ""
+        for name, color in zip(names, colors.values(), strict=True):
+            rows = [r for r in record.metrics if r.get(name) is not None]
+            if len(rows) > 1:
+                x, y = thin_out([r["step"] for r in rows], [r[name] for r in rows])
+                drawn.append(Curve(x=x, y=y, color=color if len(names) > 1 else "c1"))
+                last = short_number(float(rows[-1][name]))
+        if drawn:
+            picture = plot(drawn, title=title, x_max=record.step, x_label="")
+            below = legend(colors) if len(names) > 1 else ""
+            plots.append(
+                f"<div><h3>{html.escape(title)} <small>{last if len(names) == 1 else ''}</small>"
+                f"</h3>{picture}{below}<small>{EXPLAINED.get(title, '')}</small></div>"
+            )
     return card("Learning", f'<div class="grid">{"".join(plots)}</div>') if plots else ""
 
 

@@ -1,6 +1,6 @@
 """The headline figures of one run, from its logs alone, for reports, comparisons and demos."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,18 @@ from robot_rl.learn.statistics import (
     steps_to_threshold,
     wilson,
     worst_dip,
-    worst_window_dip,
+    worst_window,
 )
 
-__all__ = ["WINDOW", "Point", "RunSummary", "curves", "environment_of", "summarize"]
+__all__ = [
+    "WINDOW",
+    "Point",
+    "RunSummary",
+    "curves",
+    "deployed_curve",
+    "environment_of",
+    "summarize",
+]
 
 WINDOW = 50
 DEPLOYED_NAMES = ("deployed", "residual", "policy")
@@ -24,6 +32,7 @@ DEPLOYED_NAMES = ("deployed", "residual", "policy")
 class Point:
     """One evaluation of one policy."""
 
+    policy: str
     step: int
     rate: Interval
     successes: int
@@ -36,7 +45,7 @@ class Point:
 class RunSummary:
     """A run in figures; None is "not known (yet)"."""
 
-    policy: str | None  # the evaluated policy that the run is about
+    policy: str | None  # who was deployed at the end
     base: Interval | None
     final: Interval | None
     final_step: int | None  # of the last evaluation
@@ -46,6 +55,7 @@ class RunSummary:
     area: float | None
     worst_eval_dip: float | None
     worst_executed_dip: float | None
+    worst_window: Interval | None  # of `WINDOW` executed episodes
     episodes: int
     wall_s: float | None
     cpu_s_per_1k_steps: float | None
@@ -71,6 +81,7 @@ def curves(record: RunRecord) -> dict[str, list[Point]]:
         failed = tuple(s for s, good in zip(seeds, successes, strict=False) if not good)
         found.setdefault(policy, []).append(
             Point(
+                policy=policy,
                 step=step,
                 rate=wilson(sum(successes), len(successes)),
                 successes=sum(successes),
@@ -82,6 +93,26 @@ def curves(record: RunRecord) -> dict[str, list[Point]]:
     return found
 
 
+def deployed_curve(record: RunRecord) -> list[Point]:
+    """What would have run on the robot: one evaluation a step, whoever was deployed then.
+
+    Where several policies were evaluated at one step, the one called deployed or residual counts,
+    then any other, and the base only where it is alone.
+    """
+
+    def rank(point: Point) -> int:
+        if point.policy in DEPLOYED_NAMES:
+            return DEPLOYED_NAMES.index(point.policy)
+        return len(DEPLOYED_NAMES) + (point.policy == "base")
+
+    at_step: dict[int, Point] = {}
+    for point in (p for points in curves(record).values() for p in points):
+        best = at_step.get(point.step)
+        if best is None or rank(point) < rank(best):
+            at_step[point.step] = point
+    return [at_step[step] for step in sorted(at_step)]
+
+
 def summarize(record: RunRecord, window: int = WINDOW) -> RunSummary:
     """The figures of a run, as far as its logs go.
 
@@ -90,17 +121,16 @@ def summarize(record: RunRecord, window: int = WINDOW) -> RunSummary:
         window: Executed episodes in the window of the worst dip.
     """
     by_policy = curves(record)
-    base_points = by_policy.get("base", [])
-    base = None
-    if base_points:
-        base = wilson(sum(p.successes for p in base_points), sum(p.trials for p in base_points))
-    policy = _deployed(by_policy)
-    points = by_policy.get(policy, []) if policy else []
+    # The first alone: a frozen base on the same seeds tells nothing new, and pooling it again
+    # would only make its interval look narrower than it is.
+    base = by_policy["base"][0].rate if "base" in by_policy else None
+    points = deployed_curve(record)
     steps, rates = [p.step for p in points], [p.rate.mean for p in points]
     outcomes = [bool(e["success"]) for e in record.episodes if e.get("success") is not None]
+    lowest = worst_window(outcomes, window)
     clock = record.clock[-1] if record.clock else None
     return RunSummary(
-        policy=policy,
+        policy=points[-1].policy if points else None,
         base=base,
         final=points[-1].rate if points else None,
         final_step=steps[-1] if steps else None,
@@ -109,7 +139,8 @@ def summarize(record: RunRecord, window: int = WINDOW) -> RunSummary:
         steps_to_95=steps_to_threshold(steps, rates, 0.95),
         area=area_under_curve(steps, rates) if points else None,
         worst_eval_dip=worst_dip(base.mean, rates) if base and points else None,
-        worst_executed_dip=worst_window_dip(base.mean, outcomes, window) if base else None,
+        worst_executed_dip=max(0.0, base.mean - lowest.mean) if base and lowest else None,
+        worst_window=lowest,
         episodes=len(record.episodes),
         wall_s=clock["wall_s"] if clock else None,
         cpu_s_per_1k_steps=clock["cpu_s"] / clock["step"] * 1000
@@ -128,14 +159,3 @@ def environment_of(config: Mapping[str, Any]) -> str:
             return value["name"]
     nested = (v for v in config.values() if isinstance(v, Mapping))
     return next((name for v in nested if (name := environment_of(v))), "")
-
-
-def _deployed(by_policy: Mapping[str, Sequence[Point]]) -> str | None:
-    """The policy that the run is about: by name, else the one evaluated most; the base last."""
-    for name in DEPLOYED_NAMES:
-        if name in by_policy:
-            return name
-    others = [name for name in by_policy if name != "base"]
-    if others:
-        return max(others, key=lambda name: len(by_policy[name]))
-    return "base" if "base" in by_policy else None

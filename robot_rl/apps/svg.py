@@ -30,6 +30,7 @@ class Curve:
     high: ArrayLike | None = None  # (n,)
     color: str = "c1"
     has_dots: bool = False
+    dot_colors: Sequence[str] = ()  # one a point (default: the curve's)
     tips: Sequence[str] = ()  # one a point, shown when a pointer rests on the dot
 
 
@@ -213,10 +214,11 @@ def _curve(frame: _Frame, curve: Curve) -> str:
     if curve.has_dots:
         for i, (a, b) in enumerate(zip(x, y, strict=True)):
             if math.isfinite(b):
+                dot = f"var(--{curve.dot_colors[i]})" if curve.dot_colors else paint
                 tip = f"<title>{html.escape(curve.tips[i])}</title>" if curve.tips else ""
                 parts.append(
                     f'<circle cx="{frame.x(a):.1f}" cy="{frame.y(b):.1f}" r="3.5" '
-                    f'fill="{paint}" stroke="var(--card)" stroke-width="1.5">{tip}</circle>'
+                    f'fill="{dot}" stroke="var(--card)" stroke-width="1.5">{tip}</circle>'
                 )
     return "".join(parts)
 

@@ -22,7 +22,7 @@ __all__ = [
     "steps_to_threshold",
     "wilson",
     "worst_dip",
-    "worst_window_dip",
+    "worst_window",
 ]
 
 Z_95 = 1.959963984540054
@@ -129,11 +129,14 @@ def sliding_rate(successes: ArrayLike, window: int = 50) -> F64:
     return (total[window:] - total[:-window]) / window
 
 
-def worst_window_dip(base: float, successes: ArrayLike, window: int = 50) -> float | None:
-    """How far the worst `window` executed episodes fall below the base's rate.
+def worst_window(successes: ArrayLike, window: int = 50) -> Interval | None:
+    """The lowest rate of any `window` executed episodes in a row, with its Wilson interval.
+
+    The lowest of many windows lies low by chance alone: a policy of 50 % shows windows of 36 %.
+    So say its interval, and call it a dip only where that excludes the base.
 
     Returns:
         None if there are fewer episodes than the window: nothing can be said.
     """
     rates = sliding_rate(successes, window)
-    return worst_dip(base, list(rates)) if len(rates) else None
+    return wilson(round(float(rates.min()) * window), window) if len(rates) else None

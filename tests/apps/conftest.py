@@ -44,13 +44,16 @@ def write_run(path, seed=0, steps=15_000, method="residual", gain=0.5, videos=0,
                     "q": 0.3 + 0.5 * late + 0.02 * rng.normal(),
                     "dataset_q": 0.5 + 0.4 * late + 0.01 * rng.normal(),
                     "td_error": 0.02 * math.exp(-3 * late) + 0.001 * rng.random(),
-                    "residual": 0.3 * (1 - math.exp(-4 * late)) + 0.01 * rng.normal(),
-                    "saturation": 0.1 * late + 0.01 * rng.random(),
-                    "actor_loss": -0.3 - 0.5 * late,
+                    "residual_size": 0.3 * (1 - math.exp(-4 * late)) + 0.01 * rng.normal(),
+                    "residual_saturation": 0.1 * late + 0.01 * rng.random(),
+                    "evidence/base": 0.48,
+                    "evidence/imitation": 0.5 + 0.2 * late,
+                    "evidence/residual": rate(step) - 0.03,
                 },
             )
         if step % 1020 == 0:
-            for policy in ("base", method) if step == 0 else (method,):
+            early = "imitation" if method == "residual" and step < 4000 else method
+            for policy in ("base",) if step == 0 else (early,):
                 good = rng.random(100) < (0.48 if step == 0 else rate(step))
                 run.log_eval(step, policy, seeds, good, rng.integers(30, 100, 100))
     for k in range(videos):

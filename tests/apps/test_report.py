@@ -60,7 +60,7 @@ def test_the_page_of_a_finished_run_shows_everything_and_fetches_nothing(tmp_pat
         "robot-rl train --env peg --seed 0 --steps 15000",
         "learn.scale",
         "configuration hash",
-        *("q", "dataset_q", "td_error", "residual", "saturation"),
+        *("dataset_q", "td_error", "residual_size", "residual_saturation", "evidence"),
     ):
         assert words in page.text, words
 
@@ -107,7 +107,7 @@ def test_the_verb_prints_the_headline_and_the_path(tmp_path, make_run, capsys):
     make_run(tmp_path / "a", steps=3000).finish()
     assert report.main(report.Cfg(run=tmp_path / "a", out=tmp_path / "page.html")) == 0
     out = capsys.readouterr().out
-    expected = r"base 0\.42 -> residual 0\.\d\d in 3000 steps, report: (.+)\n"
+    expected = r"base 0\.\d\d -> imitation 0\.\d\d in 3000 steps, report: (.+)\n"
     match = re.fullmatch(expected, out)
     assert match and match[1] == str(tmp_path / "page.html")
     assert (tmp_path / "page.html").exists()

@@ -2,9 +2,10 @@
 
 import pytest
 
-from robot_rl.apps.summary import curves, environment_of, summarize
+from robot_rl.apps.summary import curves, deployed_curve, environment_of, summarize
 from robot_rl.learn.record import RunRecord
 from robot_rl.learn.run import RunFolder
+from robot_rl.learn.statistics import wilson
 
 
 def record(path, base, rates, outcomes=(), policy="residual"):
@@ -32,7 +33,7 @@ def test_the_figures_of_a_run(tmp_path):
     assert (summary.steps_to_80, summary.steps_to_95) == (2000, 3000)
     assert summary.worst_eval_dip == pytest.approx(0.03)
     assert summary.worst_executed_dip == pytest.approx(0.08)  # 20 of the first 50
-    assert summary.area == pytest.approx((0.635 + 0.89 + 0.97) / 3)
+    assert summary.area == pytest.approx((0.465 + 0.635 + 0.89 + 0.97) / 4)
     assert summary.final_step == 4000
     assert summary.cpu_s_per_1k_steps is not None and summary.cpu_s_per_1k_steps >= 0
 
@@ -52,6 +53,26 @@ def test_a_run_that_has_just_begun_has_no_figures(tmp_path):
 def test_a_base_alone_is_its_own_result(tmp_path):
     summary = summarize(record(tmp_path / "a", 0.4, []))
     assert (summary.policy, summary.final) == ("base", summary.base)
+
+
+def test_the_curve_is_of_whoever_was_deployed_at_each_step(tmp_path):
+    run = RunFolder.create(tmp_path / "a", {})
+    for step, policy, good in (
+        (0, "base", False),
+        (1000, "base", False),
+        (2000, "base", True),
+        (2000, "imitation", False),
+        (3000, "residual", True),
+        (3000, "imitation", False),
+        (3000, "base", True),
+    ):
+        run.log_eval(step, policy, range(10), [good] * 10, [5] * 10)
+    run.finish()
+    record = RunRecord.read(tmp_path / "a")
+    assert [p.policy for p in deployed_curve(record)] == ["base", "base", "imitation", "residual"]
+    summary = summarize(record)
+    assert summary.headline() == "base 0.00 -> residual 1.00 in 3000 steps"
+    assert summary.base == wilson(0, 10)  # its repetitions add nothing
 
 
 def test_any_other_name_counts_as_the_policy_of_the_run(tmp_path):

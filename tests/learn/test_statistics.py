@@ -15,7 +15,7 @@ from robot_rl.learn.statistics import (
     steps_to_threshold,
     wilson,
     worst_dip,
-    worst_window_dip,
+    worst_window,
 )
 
 rates = st.lists(st.floats(0, 1), min_size=1, max_size=30)
@@ -126,6 +126,15 @@ def test_sliding_rate_equals_the_plain_loop(values, window):
     assert np.allclose(sliding_rate(values, window), expected)
 
 
-def test_too_few_episodes_say_nothing_of_the_executed_dip():
-    assert worst_window_dip(0.5, [True] * 49) is None
-    assert worst_window_dip(0.5, [False] * 10 + [True] * 40 + [False] * 35) == pytest.approx(0.2)
+def test_the_worst_window_is_found_with_its_interval():
+    assert worst_window([True] * 49) is None
+    found = worst_window([False] * 10 + [True] * 40 + [False] * 35)
+    assert found == wilson(15, 50)
+
+
+@given(outcomes, st.integers(1, 60))
+def test_no_window_is_worse_than_the_worst(values, window):
+    found = worst_window(values, window)
+    rates = sliding_rate(values, window)
+    assert (found is None) == (len(rates) == 0)
+    assert found is None or found.mean == pytest.approx(rates.min())
