@@ -8,7 +8,16 @@ from collections.abc import Sequence
 
 import mujoco
 
-__all__ = ["CAMERA_NAMES", "TIMESTEP_S", "add_box", "add_fixture", "add_object", "empty_scene"]
+__all__ = [
+    "CAMERA_NAMES",
+    "TIMESTEP_S",
+    "add_box",
+    "add_cylinder",
+    "add_fixture",
+    "add_object",
+    "add_wrist_camera",
+    "empty_scene",
+]
 
 TIMESTEP_S = 0.002
 CAMERA_NAMES = ("front", "wrist")
@@ -77,6 +86,28 @@ def add_box(
     """A box of the scene; one that is not solid is only seen."""
     geom = body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=list(pos), size=list(half))
     geom.rgba, geom.mass = list(rgba), mass_kg
+    geom.friction[0] = friction
+    if solid:
+        _solid(geom)
+    else:
+        geom.contype = geom.conaffinity = 0
+    return geom
+
+
+def add_cylinder(
+    body: mujoco.MjsBody,
+    radius: float,
+    half_height: float,
+    rgba: Sequence[float],
+    *,
+    mass_kg: float = 0.0,
+    friction: float = 0.8,
+    priority: int = 0,
+    solid: bool = True,
+) -> mujoco.MjsGeom:
+    """An upright cylinder about the origin of a body; the higher priority's friction rules."""
+    geom = body.add_geom(type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[radius, half_height, 0])
+    geom.rgba, geom.mass, geom.priority = list(rgba), mass_kg, priority
     geom.friction[0] = friction
     if solid:
         _solid(geom)

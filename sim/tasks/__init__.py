@@ -28,8 +28,11 @@ def _lazy(module: str, name: str) -> "Callable[..., Twin]":
 
 
 TASKS: "dict[str, Callable[..., Twin]]" = {
+    "reach": _lazy("reach", "ReachTwin"),
+    "push": _lazy("push", "PushTwin"),
     "pick-lift": _lazy("pick_lift", "PickLiftTwin"),
     "drawer": _lazy("drawer", "DrawerTwin"),
+    "bimanual-lift": _lazy("bimanual_lift", "BimanualLiftTwin"),
     "peg": _lazy("peg", "PegTwin"),
     "peg-long": _lazy("peg", "peg_long"),
 }

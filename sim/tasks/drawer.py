@@ -40,7 +40,7 @@ class DrawerTwin:
     """
 
     name: str = "drawer"
-    slot_m: float = 0.03
+    slot_m: float = 0.027
     start_range_m: float = 0.06
     cabinet_range_m: float = 0.05
     open_m: float = 0.15
@@ -137,7 +137,7 @@ class DrawerTwin:
         """Along a cone over the slot, down into it, and pull while the fingers are in."""
         gap = self._gap(state)
         inside = np.maximum(np.abs(gap[..., 0]) - self.slot_m / 2, np.abs(gap[..., 1]) - 0.03)
-        aside = np.maximum(inside, np.abs(gap[..., 0]) - 0.003)
+        aside = np.maximum(inside, np.abs(gap[..., 0]) - 0.002)
         goal = gap.copy()
         goal[..., 2] += np.clip(4.0 * aside, 0.0, 0.055)
         hooked = (gap[..., 2] > -0.014) & (inside < 0.0)

@@ -36,7 +36,7 @@ class PickLiftTwin:
     """
 
     name: str = "pick-lift"
-    cube_half_m: float = 0.03
+    cube_half_m: float = 0.033
     start_range_m: float = 0.08
     cube_range_m: float = 0.08
     yaw_range_rad: float = 0.15
