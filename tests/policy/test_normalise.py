@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -14,18 +14,21 @@ rows = hnp.arrays(
 )
 
 
+@settings(deadline=None)
 @given(rows, rows)
 def test_from_unit_undoes_to_unit(states, actions):
     norm = Normaliser.fit(states, actions)
     np.testing.assert_allclose(norm.from_unit(norm.to_unit(actions)), actions, atol=1e-3)
 
 
+@settings(deadline=None)
 @given(rows, rows)
 def test_demonstrated_actions_lie_in_the_unit_range(states, actions):
     unit = Normaliser.fit(states, actions).to_unit(actions)
     assert np.abs(unit).max() <= 1 + 1e-4
 
 
+@settings(deadline=None)
 @given(rows, rows, st.floats(1, 3))
 def test_widening_moves_the_range_and_not_the_middle(states, actions, factor):
     norm = Normaliser.fit(states, actions)
