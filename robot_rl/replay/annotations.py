@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 
 from robot_rl.errors import DataError
-from robot_rl.replay.durable import replace_json, sync_folder, sync_tree
+from robot_rl.replay.durable import replace_json, sync_path, sync_tree
 from robot_rl.replay.schema import check_episode_id, check_name
 
 __all__ = ["labels", "read", "write", "write_label"]
@@ -67,7 +67,7 @@ def write(
     if target.exists():
         target.rename(root / ".journal" / f"new_{uuid.uuid4().hex}")  # swept at the next opening
     staging.rename(target)
-    sync_folder(parent)
+    sync_path(parent)
     for old in (root / ".journal").glob("new_*/zarr.json"):
         shutil.rmtree(old.parent)
 

@@ -2,13 +2,14 @@
 
 learning:  transition → episode store → progress model → **replay** → residual agent → weights
 
-    <root>/<key>/cam_<name>.u8   uint8 (rows, h, w + 8, 3), columns padded by their edges
+    <root>/<key>/cam_<name>.u8   uint8 (rows, h + 8, w + 8, 3), padded by its edges
                  low.npz         everything else
                  files.json      sizes and checksums; written last
 
 The key is a hash of the settings and of the episodes' digests: new or relabelled episodes make a
-new cache, and nobody has to remember to delete an old one. A random shift needs no second pass:
-columns are padded on disk and rows are clamped by their index, so gather and shift are one copy.
+new cache, and nobody has to remember to delete an old one. A random shift costs nothing: since
+images are padded on disk, a shifted image is a run of bytes that starts elsewhere, and a batch is
+one copy of n runs.
 """
 
 import hashlib
@@ -79,19 +80,13 @@ class TrainingCache:
         self.folder = folder
         self.cfg = cfg
         self.low = low
-        self._shape = (cfg.height_px, cfg.width_px + 2 * PAD_PX, 3)
-        row = 3 * self._shape[1]
-        span = 3 * cfg.width_px
-        self._row_starts = row * np.clip(
-            np.arange(cfg.height_px) + np.arange(-PAD_PX, PAD_PX + 1)[:, None],
-            0,
-            cfg.height_px - 1,
-        )  # (2 pad + 1, h) byte at which each line of a shifted image starts
-        self._lines: dict[str, np.ndarray] = {}
+        self._stride = 3 * (cfg.width_px + 2 * PAD_PX)  # bytes from a line to the next
+        span = (cfg.height_px - 1) * self._stride + 3 * cfg.width_px
+        self._runs: dict[str, np.ndarray] = {}
         for name in cfg.cameras or ():
             flat = np.memmap(folder / f"cam_{name}.u8", np.uint8, "r")
-            # Every run of one image line's bytes, at any byte: gathering lines is one memcpy each.
-            self._lines[name] = np.ndarray((len(flat) - span + 1,), f"V{span}", flat, strides=(1,))
+            # Every run of an image's length, at any byte, as one item: numpy copies it by memcpy.
+            self._runs[name] = np.ndarray((len(flat) - span + 1,), f"V{span}", flat, strides=(1,))
 
     def __len__(self) -> int:
         """Number of transitions."""
@@ -138,14 +133,15 @@ class TrainingCache:
             shift_px: (n, 2) down and right, within -4 and 4 px; None for no shift.
 
         Returns:
-            uint8 (n, h, w, 3).
+            uint8 (n, h, w, 3), a view with gaps between lines: torch takes it as it is.
         """
-        h, stride, _ = self._shape
         down, right = (0, 0) if shift_px is None else (shift_px[:, 0], shift_px[:, 1])
-        starts = self._row_starts[np.broadcast_to(PAD_PX - down, rows.shape)]
-        starts += (rows * (h * stride * 3) + (PAD_PX - right) * 3)[:, None]
-        lines = self._lines[camera][starts]
-        return lines.view(np.uint8).reshape(len(rows), h, self.cfg.width_px, 3)
+        h, w = self.cfg.height_px, self.cfg.width_px
+        start = rows * ((h + 2 * PAD_PX) * self._stride)
+        start = start + (PAD_PX - down) * self._stride + (PAD_PX - right) * 3
+        runs = self._runs[camera][start]
+        strides = (runs.itemsize, self._stride, 3, 1)
+        return np.ndarray((len(rows), h, w, 3), np.uint8, runs, strides=strides)
 
     def sample(self, rng: np.random.Generator, size: int, *, shift: bool = True) -> Batch:
         """Draw transitions uniformly, with fresh random shifts for each image."""
@@ -167,7 +163,7 @@ class TrainingCache:
 
     def _observe(self, rng: np.random.Generator, rows: I64, shift: bool) -> dict[str, np.ndarray]:
         obs: dict[str, np.ndarray] = {"state": self.low["state"][rows]}
-        for name in self._lines:
+        for name in self._runs:
             size = (len(rows), 2)
             offset = rng.integers(-PAD_PX, PAD_PX + 1, size=size) if shift else None
             obs[name] = self.images(name, rows, offset)
@@ -215,7 +211,7 @@ def _write(folder: Path, store: EpisodeStore, names: list[str], cfg: CacheCfg) -
             for name in names:
                 episode = store.read(name, cfg.cameras)
                 for camera, file in files.items():
-                    file.write(_resized(np.asarray(episode.obs[camera], np.uint8), cfg).tobytes())
+                    file.write(_padded(np.asarray(episode.obs[camera], np.uint8), cfg).tobytes())
                 parts.append(replace(episode, obs={"state": episode.obs["state"]}))
         np.savez(draft / "low.npz", **_low(parts))  # type: ignore[arg-type]
         sync_tree(draft)
@@ -237,12 +233,12 @@ def _write(folder: Path, store: EpisodeStore, names: list[str], cfg: CacheCfg) -
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _resized(images: U8, cfg: CacheCfg) -> U8:
-    """To the training size, columns padded by their edges: (rows, h, w + 2 pad, 3)."""
+def _padded(images: U8, cfg: CacheCfg) -> U8:
+    """To the training size, padded by its edges: (rows, h + 2 pad, w + 2 pad, 3)."""
     size = (cfg.width_px, cfg.height_px)
     if images.shape[1:3] != size[::-1]:
         images = np.stack([cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images])
-    return np.pad(images, ((0, 0), (0, 0), (PAD_PX, PAD_PX), (0, 0)), mode="edge")
+    return np.pad(images, ((0, 0), (PAD_PX, PAD_PX), (PAD_PX, PAD_PX), (0, 0)), mode="edge")
 
 
 def _low(episodes: list[Trajectory]) -> dict[str, np.ndarray]:

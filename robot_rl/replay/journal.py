@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from robot_rl.errors import DataError
-from robot_rl.replay.durable import sync_folder
+from robot_rl.replay.durable import sync_path
 
 __all__ = [
     "Frame",
@@ -151,7 +151,7 @@ class Journal:
         """Create the file; it must not exist."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(self.path, flags, 0o644)
-        sync_folder(self.path.parent)  # or a power cut may lose the name with the bytes
+        sync_path(self.path.parent)  # or a power cut may lose the name with the bytes
 
     def append(self, kind: Kind, payload: bytes | memoryview) -> None:
         """Write one record.

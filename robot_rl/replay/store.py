@@ -32,7 +32,7 @@ from robot_rl.replay.assemble import (
     json_facts,
     trajectory_of_content,
 )
-from robot_rl.replay.durable import move_into_place, sync_folder, sync_tree
+from robot_rl.replay.durable import move_into_place, sync_path, sync_tree
 from robot_rl.replay.episode_files import EpisodeContent, read_content, write_content
 from robot_rl.replay.index import EpisodeIndex, read_info
 from robot_rl.replay.journal import Kind, read_journal
@@ -440,7 +440,7 @@ class EpisodeStore:
             except DataError as error:
                 problem = str(error)
             logger.warning("%s: %s; run `robot-rl data repair`", path, problem)
-        sync_folder(self.path / ".journal")
+        sync_path(self.path / ".journal")
 
 
 def _judged(info: EpisodeInfo, verdicts: Mapping[str, Mapping[str, str]]) -> EpisodeInfo:
