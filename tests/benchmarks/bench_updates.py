@@ -22,8 +22,6 @@ from update_ours import Products, StackedSAC, StackedTD3
 from update_peers import PlainSAC, PlainTD3, Sb3
 from update_task import Row
 
-from robot_rl.policy.precision import faster_precision
-
 ROWS = (
     Row(critics=2, hidden=(256, 256), layer_norm=False),
     Row(critics=10, hidden=(256, 256), layer_norm=False),
@@ -81,9 +79,10 @@ class JaxPeer:
 
 def contenders(algorithm: str, row: Row, peers: str | None) -> dict[str, Timed]:
     ours, plain = (StackedSAC, PlainSAC) if algorithm == "SAC" else (StackedTD3, PlainTD3)
-    choice = faster_precision(row.critics, (47, *row.hidden, 1))
+    fast = ours(row, "auto")
+    choice = fast.critic.precision
     found = {
-        f"ours ({choice})": timed(ours(row, choice).update),
+        f"ours ({choice})": timed(fast.update),
         "ours (fp32)": timed(ours(row, "fp32").update),
         "SB3": timed_many(Sb3(algorithm, row).updates),
         "plain torch (CleanRL)": timed(plain(row).update),

@@ -1,6 +1,7 @@
 """One SAC or TD3 update on the stacked engine, and the matrix products of it alone."""
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from robot_rl.policy.stacked import StackedMLP
 class StackedTD3:
     """TD3 on the engine."""
 
-    def __init__(self, row: Row, precision: Precision) -> None:
+    def __init__(self, row: Row, precision: Precision | Literal["auto"]) -> None:
         def net(num: int, sizes: tuple[int, ...], seed: int) -> StackedMLP:
             return StackedMLP(
                 num, sizes, layer_norm=row.layer_norm, seed=seed, precision=precision
@@ -75,7 +76,7 @@ class StackedSAC(StackedTD3):
 
     actor_out = 2 * ACT
 
-    def __init__(self, row: Row, precision: Precision) -> None:
+    def __init__(self, row: Row, precision: Precision | Literal["auto"]) -> None:
         super().__init__(row, precision)
         self.log_alpha = torch.zeros(1)
         self.alpha_mean = torch.zeros(2)  # Adam's moments for one number

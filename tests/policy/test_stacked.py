@@ -9,7 +9,7 @@ from torch import nn
 
 from robot_rl.errors import CheckpointError, ConfigError, NonFiniteError, ShapeError
 from robot_rl.policy.layers import layer_views
-from robot_rl.policy.precision import faster_precision
+from robot_rl.policy.precision import fastest
 from robot_rl.policy.stacked import StackedMLP
 
 SIZES = (5, 16, 24, 2)
@@ -315,7 +315,15 @@ def test_auto_precision_is_measured_once_and_recorded():
     )
     assert first.precision in ("fp32", "bf16")
     assert second.precision == first.precision
-    assert faster_precision(2, (40, 256, 1)) == first.precision
+
+
+def test_the_precision_of_the_faster_update_is_chosen_and_bf16_must_win_clearly():
+    def spin(turns: int):
+        return lambda: sum(range(turns))
+
+    assert fastest({"fp32": spin(200_000), "bf16": spin(20_000)}) == "bf16"
+    assert fastest({"fp32": spin(20_000), "bf16": spin(200_000)}) == "fp32"
+    assert fastest({"fp32": spin(50_000), "bf16": spin(50_000)}) == "fp32"
 
 
 def test_networks_work_inside_and_outside_of_inference_mode():
@@ -333,5 +341,5 @@ def test_many_batch_sizes_do_not_fill_the_memory():
     kept = net.forward(inputs(shared=True), keep=True)
     for batch in range(1, 100):
         net.forward(inputs(shared=True, batch=batch))
-    assert len(net._buffers) <= 32
+    assert len(net._workspace) <= 32
     net.backward(kept)  # what was kept survives
