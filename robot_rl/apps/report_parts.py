@@ -65,7 +65,7 @@ def success(record: RunRecord, summary: RunSummary) -> str:
     colors = colors_of(names)
     drawn = [_curve(points, colors[name], colors) for name, points in others.items()]
     if deployed:
-        drawn.append(_curve(deployed, colors[deployed[-1].policy], colors))
+        drawn.append(_curve(deployed, "c1", colors))
     picture = wide_plot(
         drawn, "success against environment steps", _base_level(summary), record.step
     )

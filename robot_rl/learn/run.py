@@ -13,6 +13,7 @@ those of an uninterrupted one, byte for byte. `behaviour` names who acted (base,
 residual ...); `policy` names who was evaluated, "base" being the one to compare with.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -21,7 +22,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,8 +66,10 @@ class RunFolder:
         self._logs = {name: JsonLines(self.path / f"{name}.jsonl") for name in LOGS}
         self._status: dict[str, Any] = {"state": "running", "step": 0}
         self._status_written_s = 0.0
+        self._clock_step = 0
         self._started_s = (time.time(), time.process_time())
-        self._spent_s = (0.0, 0.0)  # wall, CPU of the sessions before a resume
+        # Wall, CPU: of the sessions before a resume, less what was spent off the clock.
+        self._spent_s = (0.0, 0.0)
 
     @classmethod
     def create(
@@ -150,6 +153,16 @@ class RunFolder:
         self.tensorboard.add(step, {f"success/{policy}": rate})
         self._log_clock(step)
 
+    @contextlib.contextmanager
+    def off_the_clock(self) -> Iterator[None]:
+        """Do not count what is done meanwhile, such as evaluation and filming, as cost."""
+        wall_s, cpu_s = time.time(), time.process_time()
+        try:
+            yield
+        finally:
+            wall_s, cpu_s = wall_s - time.time(), cpu_s - time.process_time()
+            self._spent_s = (self._spent_s[0] + wall_s, self._spent_s[1] + cpu_s)
+
     def log_sizes(self) -> dict[str, int]:
         """Bytes in each log, safe on disk: what a checkpoint keeps for `rewind`."""
         return {name: log.size() for name, log in self._logs.items()}
@@ -162,6 +175,8 @@ class RunFolder:
         self.tensorboard.purge_after(step)
         spent = read_lines(self.path / "clock.jsonl")
         self._spent_s = (spent[-1]["wall_s"], spent[-1]["cpu_s"]) if spent else (0.0, 0.0)
+        self._started_s = (time.time(), time.process_time())
+        self._clock_step = step
         self._status["step"] = step
         self._write_status()
 
@@ -175,7 +190,7 @@ class RunFolder:
 
     def _end(self, last: Mapping[str, Any]) -> None:
         """Write the last status and close everything."""
-        if self._status["step"]:
+        if self._status["step"] > self._clock_step:
             self._log_clock(self._status["step"])
         self._status |= last
         self._write_status()
@@ -192,6 +207,7 @@ class RunFolder:
         """What the run has cost up to `step`, over all its sessions."""
         wall_s = self._spent_s[0] + time.time() - self._started_s[0]
         cpu_s = self._spent_s[1] + time.process_time() - self._started_s[1]
+        self._clock_step = int(step)
         row = {"step": int(step), "wall_s": round(wall_s, 3), "cpu_s": round(cpu_s, 3)}
         self._logs["clock"].append(row)
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import time
 
 import pytest
 from hypothesis import given
@@ -48,6 +49,18 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path):
     }
     assert list((tmp_path / "a" / "tb").glob("events.*"))
     assert record.clock[-1]["cpu_s"] >= 0
+
+
+def test_what_is_done_off_the_clock_costs_nothing(tmp_path):
+    run = RunFolder.create(tmp_path / "a", CONFIG)
+    with run.off_the_clock():
+        before_s = time.process_time()
+        while time.process_time() < before_s + 0.2:
+            pass
+    run.log_eval(10, "base", [], [], [])
+    run.finish()
+    (row,) = RunRecord.read(tmp_path / "a").clock
+    assert row["step"] == 10 and row["cpu_s"] < 0.1
 
 
 def test_a_folder_with_another_configuration_is_refused_by_what_differs(tmp_path):
