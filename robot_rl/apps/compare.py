@@ -12,7 +12,7 @@ import tyro
 
 from robot_rl.apps.page import card, details, interval, legend, rate, table, wide_plot, write_page
 from robot_rl.apps.summary import RunSummary, deployed_curve, environment_of, summarize
-from robot_rl.apps.svg import Curve
+from robot_rl.apps.svg import Curve, Level
 from robot_rl.config import config_hash, flatten, to_plain
 from robot_rl.errors import DataError
 from robot_rl.learn.record import RunRecord
@@ -213,9 +213,12 @@ def _curves(groups: Sequence[Group], colors: Mapping[str, str]) -> str:
                 ],
             )
         )
-    picture = wide_plot(drawn, "mean success against environment steps")
+    bases = [value for group in groups for value in group.values("base")]
+    levels = [Level(y=float(np.mean(bases)))] if bases else []
+    marks = dict(colors) | ({f"base {rate(levels[0].y)}": "soft"} if levels else {})
+    picture = wide_plot(drawn, "mean success against environment steps", levels)
     note = "Evaluated success, mean over seeds at the steps where all seeds were evaluated."
-    return card("Success", legend(colors) + picture, note)
+    return card("Success", legend(marks) + picture, note)
 
 
 def _differences_of_success(groups: Sequence[Group]) -> str:

@@ -23,7 +23,10 @@ COLORS = {"base": "soft", "deployed": "c1", "residual": "c1", "imitation": "c2",
 SPARE_COLORS = ("c4", "c5", "c6", "c3", "c2", "c1")
 FEWEST_EPISODES = 10
 MAX_VIDEO_BYTES = 24_000_000
-HOVER = 'onmouseenter="this.controls=true" onmouseleave="this.controls=false"'
+HOVER = (
+    'tabindex="0" onmouseenter="this.controls=true" onfocus="this.controls=true" '
+    'onmouseleave="this.controls=false" onblur="this.controls=false"'
+)
 EXPLAINED = {
     "q": "value of the actions in the replay",
     "actor_q": "value of the actions that the residual would take",

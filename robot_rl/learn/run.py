@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
 from robot_rl.config import (
@@ -187,6 +188,26 @@ class RunFolder:
     def stop(self, state: str, reason: str) -> None:
         """Close the logs of a run that did not: `state` is "failed" or "interrupted"."""
         self._end({"state": state, "reason": reason})
+
+    def __enter__(self) -> "RunFolder":
+        """`with RunFolder.create(...) as run:` leaves a status that is true, however it ends."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Say how the run ended, unless `finish` or `stop` has said so."""
+        if self._status["state"] != "running":
+            return
+        if error is None:
+            self.finish()
+        elif isinstance(error, KeyboardInterrupt):
+            self.stop("interrupted", "stopped by the user")
+        else:
+            self.stop("failed", str(error) or type(error).__name__)
 
     def _end(self, last: Mapping[str, Any]) -> None:
         """Write the last status and close everything."""

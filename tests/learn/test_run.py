@@ -1,5 +1,6 @@
 """A run's folder: refuses to mix runs, loses no line, and resumes to the same bytes."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -150,6 +151,31 @@ def test_a_failed_run_says_why(tmp_path):
     run.stop("failed", "the policy produced NaN")
     record = RunRecord.read(tmp_path / "a")
     assert (record.state, record.status["reason"]) == ("failed", "the policy produced NaN")
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (None, "finished", None),
+        (KeyboardInterrupt(), "interrupted", "stopped by the user"),
+        (DataError("the store is empty"), "failed", "the store is empty"),
+        (ZeroDivisionError(), "failed", "ZeroDivisionError"),
+    ],
+)
+def test_however_a_run_ends_its_status_is_true(tmp_path, error, state, reason):
+    expected = pytest.raises(type(error)) if error else contextlib.nullcontext()
+    with expected, RunFolder.create(tmp_path / "a", CONFIG) as run:
+        work(run, 0, 2)
+        if error:
+            raise error
+    record = RunRecord.read(tmp_path / "a")
+    assert (record.state, record.status.get("reason")) == (state, reason)
+
+
+def test_a_summary_given_before_the_end_is_kept(tmp_path):
+    with RunFolder.create(tmp_path / "a", CONFIG) as run:
+        run.finish({"final": 1.0})
+    assert RunRecord.read(tmp_path / "a").status["summary"] == {"final": 1.0}
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
