@@ -9,17 +9,15 @@ import contextlib
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import tyro
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from tyro.conf import Positional
 
+from robot_rl.apps.data_tables import Output, rate_text, size_text
 from robot_rl.errors import ConfigError, DataError, RobotRLError
 from robot_rl.replay.schema import EpisodeInfo
 from robot_rl.replay.store import EpisodeStore
@@ -136,48 +134,7 @@ DataVerb = (
 )
 
 
-def _console() -> Console:
-    """The terminal as wide as it is; a pipe wide enough that no cell is folded."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=200)
-
-
-@dataclass(kw_only=True)
-class _Output:
-    """Where tables and lines go."""
-
-    console: Console = field(default_factory=_console)
-
-    def line(self, text: str) -> None:
-        self.console.print(escape(text), soft_wrap=True)  # paths stay whole to be copied
-
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        table = Table(title=escape(title), title_justify="left")
-        for name in columns:
-            table.add_column(name, overflow="fold", no_wrap=name == "id")
-        for row in rows:
-            table.add_row(*(escape(str(cell)) for cell in row))
-        self.console.print(table)
-
-
-def _size_text(folder: Path) -> str:
-    size = float(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:.3g} {unit}"
-
-
-def _rate(infos: Sequence[EpisodeInfo]) -> str:
-    labelled = [info for info in infos if info.outcome != "unknown"]
-    if not labelled:
-        return "none labelled"
-    wins = sum(info.outcome == "success" for info in labelled)
-    return f"{wins} of {len(labelled)} ({wins / len(labelled):.0%})"
-
-
-def _info(args: Info, out: _Output) -> int:
+def _info(args: Info, out: Output) -> int:
     store = EpisodeStore.open(args.path)
     infos = store.infos()
     cameras = ", ".join(
@@ -192,8 +149,8 @@ def _info(args: Info, out: _Output) -> int:
             ("cameras", cameras or "none"),
             ("episodes", len(infos)),
             ("steps", sum(info.length for info in infos)),
-            ("success", _rate(infos)),
-            ("size", _size_text(store.path)),
+            ("success", rate_text(infos)),
+            ("size", size_text(store.path)),
         ],
     )
     shown = infos[-args.limit :] if args.limit else infos
@@ -231,7 +188,7 @@ def _info(args: Info, out: _Output) -> int:
     return 1 if damaged else 0
 
 
-def _verify(args: Verify, out: _Output) -> int:
+def _verify(args: Verify, out: Output) -> int:
     store = EpisodeStore.open(args.path)
     names = args.episodes or tuple(store.ids())
     findings: list[Finding] = list(verify_store(store))
@@ -252,7 +209,7 @@ def _verify(args: Verify, out: _Output) -> int:
     return 1 if errors else 0
 
 
-def _repair(args: Repair, out: _Output) -> int:
+def _repair(args: Repair, out: Output) -> int:
     with EpisodeStore.open(args.path, mode="a") as store:
         done = store.repair()
         out.table("Repaired", ("recording", "result"), list(done.items()))
@@ -272,7 +229,7 @@ def _same_kind(a: EpisodeStore, b: EpisodeStore) -> None:
         raise DataError(f"{b.path}: cameras {kinds[1]} differ from {kinds[0]} of {a.path}.")
 
 
-def _merge(args: Merge, out: _Output) -> int:
+def _merge(args: Merge, out: Output) -> int:
     sources = [EpisodeStore.open(path) for path in args.sources]
     if not sources:
         raise ConfigError("merge needs at least one source store.")
@@ -297,7 +254,7 @@ def _merge(args: Merge, out: _Output) -> int:
     return 0
 
 
-def _split(args: Split, out: _Output) -> int:
+def _split(args: Split, out: Output) -> int:
     store = EpisodeStore.open(args.path)
     names = store.ids()
     if args.episodes:
@@ -328,7 +285,7 @@ def _split(args: Split, out: _Output) -> int:
     return 0
 
 
-def _delete(args: Delete, out: _Output) -> int:
+def _delete(args: Delete, out: Output) -> int:
     if not args.episodes:
         raise ConfigError("delete needs at least one episode id, such as ep_000003.")
     with EpisodeStore.open(args.path, mode="a") as store:
@@ -337,14 +294,14 @@ def _delete(args: Delete, out: _Output) -> int:
     return 0
 
 
-def _undo(args: Undo, out: _Output) -> int:
+def _undo(args: Undo, out: Output) -> int:
     with EpisodeStore.open(args.path, mode="a") as store:
         names = store.undo()
         out.line(f"brought back: {', '.join(names)}." if names else "the trash is empty.")
     return 0
 
 
-def _stats(args: Stats, out: _Output) -> int:
+def _stats(args: Stats, out: Output) -> int:
     store = EpisodeStore.open(args.path)
     infos = store.infos()
     if not infos:
@@ -358,7 +315,7 @@ def _stats(args: Stats, out: _Output) -> int:
         lengths = [info.length for info in part]
         taken = sum(info.interventions > 0 for info in part)
         spread = f"{min(lengths)} / {int(np.median(lengths))} / {max(lengths)}"
-        rows.append((task, len(part), _rate(part), spread, f"{taken / len(part):.0%}"))
+        rows.append((task, len(part), rate_text(part), spread, f"{taken / len(part):.0%}"))
     columns = ("task", "episodes", "success", "steps min / median / max", "with takeover")
     out.table("Tasks", columns, rows)
     groups: dict[tuple[str, int], list[np.ndarray]] = {}
@@ -400,7 +357,7 @@ def run(verb: DataVerb) -> int:  # pyright: ignore[reportInvalidTypeForm]
     Raises:
         RobotRLError: It could not be done; the message says what to do next.
     """
-    return _VERBS[type(verb)](verb, _Output())
+    return _VERBS[type(verb)](verb, Output())
 
 
 def main(args: Sequence[str] | None = None) -> int:

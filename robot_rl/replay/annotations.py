@@ -9,6 +9,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ import zarr
 
 from robot_rl.errors import DataError
 from robot_rl.replay.durable import replace_json, sync_path, sync_tree
-from robot_rl.replay.schema import check_episode_id, check_name
+from robot_rl.replay.schema import EpisodeInfo, check_episode_id, check_name
 
-__all__ = ["labels", "read", "write", "write_label"]
+__all__ = ["judged", "labels", "read", "write", "write_label"]
 
 
 def write_label(root: Path, episode: str, identity: str, outcome: str, source: str) -> None:
@@ -44,6 +45,14 @@ def labels(root: Path) -> dict[str, dict[str, str]]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: damaged label ({error}). Delete the file.") from error
     return found
+
+
+def judged(info: EpisodeInfo, verdicts: Mapping[str, Mapping[str, str]]) -> EpisodeInfo:
+    """An episode's index line with its latest verdict."""
+    verdict = verdicts.get(info.id)
+    if verdict is None or verdict["uuid"] != info.uuid:
+        return info
+    return replace(info, outcome=verdict["outcome"], label_source=verdict["label_source"])
 
 
 def write(

@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import struct
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 MAX_RECORD_BYTES = 1 << 28
+SYNC_PERIOD_S = 2.0
 _HEADER = struct.Struct("<4sB3xII")  # magic, kind, payload bytes, crc32 of kind and payload
 _MAGIC = b"RRLJ"
 _DTYPES = ("f4", "f8", "i4", "i8", "u1", "u2")
@@ -138,19 +140,19 @@ class Journal:
     """Appends records to one file; `open` creates it.
 
     Every record is handed to the kernel at once, so a killed process loses at most the record it
-    was writing. The disk is forced every `sync_every` bytes, so a power cut loses little more.
+    was writing. The disk is forced every two seconds, so a power cut loses little more.
     """
 
-    def __init__(self, path: Path, sync_every: int = 1 << 25) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._sync_every = sync_every
-        self._unsynced = 0
+        self._synced_s = 0.0
         self._file = -1
 
     def open(self) -> None:
         """Create the file; it must not exist."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(self.path, flags, 0o644)
+        self._synced_s = time.monotonic()
         sync_path(self.path.parent)  # or a power cut may lose the name with the bytes
 
     def append(self, kind: Kind, payload: bytes | memoryview) -> None:
@@ -174,14 +176,13 @@ class Journal:
                 f"{self.path}: cannot write ({error}). Free disk space; the episode so far can be "
                 "salvaged with `robot-rl data repair`."
             ) from error
-        self._unsynced += size
-        if self._unsynced >= self._sync_every:
+        if time.monotonic() - self._synced_s > SYNC_PERIOD_S:
             self.sync()
 
     def sync(self) -> None:
         """Force what has been written to the disk."""
         os.fdatasync(self._file)
-        self._unsynced = 0
+        self._synced_s = time.monotonic()
 
     def close(self) -> None:
         """Close the file. Calling it twice is harmless."""

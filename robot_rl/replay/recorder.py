@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from robot_rl.errors import DataError
+from robot_rl.errors import DataError, RobotRLError
 from robot_rl.replay.journal import Frame, Kind
 from robot_rl.replay.ring import Ring
 from robot_rl.replay.schema import CameraMeta, StoreMeta, episode_id
@@ -214,7 +214,7 @@ def _write(path: str, ring_name: str, count: Semaphore, reports: Connection, par
 
     try:
         store = EpisodeStore.open(path, mode="a")
-    except DataError as error:
+    except (RobotRLError, OSError) as error:
         report("start", error=str(error))
         ring.close(unlink=False)
         return
@@ -263,7 +263,7 @@ class _StoreEnd:
                 self._sink = None
             else:
                 self._sink.record(kind, bytes(payload))
-        except DataError as error:
+        except (RobotRLError, OSError) as error:
             self._sink = None
             self._report(self._name, error=str(error))
         return True
@@ -290,7 +290,7 @@ class _StoreEnd:
         try:
             self._store.seal_journal(name)
             self._report(name)
-        except DataError as error:
+        except (RobotRLError, OSError) as error:
             self._report(name, error=str(error))
 
     def _command(self, row: dict[str, Any]) -> None:
@@ -305,5 +305,5 @@ class _StoreEnd:
             else:
                 raise DataError(f"unknown command '{call}'. Available: delete, label, undo.")
             self._report(call)
-        except DataError as error:
+        except (RobotRLError, OSError, TypeError) as error:  # TypeError: wrong arguments
             self._report(call, error=str(error))

@@ -10,22 +10,20 @@ learning:  transition → **episode store** → progress model → replay → re
                 index.json             disposable: rebuilt from the episodes when it is stale
 """
 
-import json
 import logging
 import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-import zarr
 
 from robot_rl.errors import ConfigError, DataError, UnknownNameError
-from robot_rl.replay import annotations
+from robot_rl.replay import annotations, trash
 from robot_rl.replay.assemble import (
     content_of_journal,
     content_of_trajectory,
@@ -44,6 +42,7 @@ from robot_rl.replay.schema import (
     check_name,
     episode_id,
 )
+from robot_rl.replay.store_folder import make_folder, read_meta, restore_parts
 from robot_rl.replay.store_lock import StoreLock
 from robot_rl.replay.trajectory import Trajectory
 from robot_rl.replay.writer import EpisodeWriter, JournalSink
@@ -77,22 +76,7 @@ class EpisodeStore:
         Raises:
             DataError: Something is there already, or the disk refuses.
         """
-        path = Path(path).absolute()
-        if path.exists():
-            raise DataError(f"{path} exists already. Open it, or choose another name.")
-        staging = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            staging.mkdir(parents=True)
-            for group in ("episodes", "annotations"):
-                zarr.create_group(str(staging / group))
-            for folder in ("trash", ".journal"):
-                (staging / folder).mkdir()
-            zarr.create_group(str(staging), attributes=json_facts(meta.to_attrs()))
-            sync_tree(staging)
-            move_into_place(staging, path)
-        except OSError as error:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise DataError(f"{path}: cannot create a store ({error}).") from error
+        make_folder(Path(path).absolute(), meta)
         return cls.open(path, mode="a")
 
     @classmethod
@@ -109,33 +93,18 @@ class EpisodeStore:
         if mode not in ("r", "a"):
             raise ConfigError(f"mode is {mode!r}, but must be 'r' or 'a'.")
         path = Path(path).absolute()
-        if not path.is_dir():
-            raise DataError(f"{path} is no folder. Check the path, or record a first episode.")
-        try:
-            attrs = json.loads((path / "zarr.json").read_text())["attributes"]
-            meta = StoreMeta.from_attrs(attrs, str(path))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{path}: is no episode store: its zarr.json is missing, damaged or another's "
-                f"({error}). Give the folder that holds `episodes/`, or restore it from a backup."
-            ) from error
-        for part in ("episodes", "annotations", "trash", ".journal"):
-            if (path / part).is_symlink():
-                raise DataError(f"{path / part} is a link; the parts of a store must lie in it.")
-        lock = None
-        if mode == "a":
-            for part in ("episodes", "annotations", "trash", ".journal"):
-                (path / part).mkdir(exist_ok=True)  # git and rsync may drop empty folders
-            lock = StoreLock(path / ".journal" / "lock")
-            if lock.acquire():
-                logger.warning("%s: the last writer did not close the store", path)
+        meta = read_meta(path)
+        if mode == "r":
+            return cls(path, meta, None)
+        restore_parts(path)
+        lock = StoreLock(path / ".journal" / "lock")
+        if lock.acquire():
+            logger.warning("%s: the last writer did not close the store", path)
         store = cls(path, meta, lock)
-        if lock is not None:
-            try:
-                store._recover()
-            except BaseException:
-                lock.release()
-                raise
+        with ExitStack() as stack:
+            stack.callback(lock.release)
+            store._recover()
+            stack.pop_all()  # nothing went wrong: the lock stays
         return store
 
     def close(self) -> None:
@@ -172,7 +141,7 @@ class EpisodeStore:
     def infos(self) -> list[EpisodeInfo]:
         """The index lines of all readable episodes; damaged ones are logged and left out."""
         verdicts = annotations.labels(self.path)
-        return [_judged(info, verdicts) for info in self._index.infos()]
+        return [annotations.judged(info, verdicts) for info in self._index.infos()]
 
     def info(self, name: str) -> EpisodeInfo:
         """One episode's index line.
@@ -180,7 +149,7 @@ class EpisodeStore:
         Raises:
             DataError: No such episode, or it is damaged.
         """
-        return _judged(read_info(self.folder(name)), annotations.labels(self.path))
+        return annotations.judged(read_info(self.folder(name)), annotations.labels(self.path))
 
     def folder(self, name: str) -> Path:
         """Where a sealed episode lies.
@@ -265,7 +234,7 @@ class EpisodeStore:
             path.unlink()  # nothing happened, so there is nothing to undo
             return name
         content = content_of_journal(journal, self.meta, str(path))
-        self._adopt(name, content, trash=discard)
+        self._adopt(name, content, discard=discard)
         path.unlink()
         return name
 
@@ -275,7 +244,7 @@ class EpisodeStore:
 
     def next_index(self) -> int:
         """Index of the next id: one that no episode has, not even in the trash."""
-        used = [*self.ids(), *self.partials(), *(name for _, name in self._trashed())]
+        used = [*self.ids(), *self.partials(), *(name for _, name in trash.trashed(self.path))]
         return max([self._next, *(1 + int(name[3:]) for name in used)])
 
     def label(self, name: str, outcome: str, label_source: str) -> None:
@@ -342,22 +311,15 @@ class EpisodeStore:
         """
         self._writable()
         folders = [self.folder(name) for name in dict.fromkeys(names)]
-        step = 1 + max((seq for seq, _ in self._trashed()), default=0)
-        for folder in folders:
-            move_into_place(folder, self.path / "trash" / f"{step:06d}_{folder.name}")
+        names = [folder.name for folder in folders]
+        trash.put(self.path, folders, names)
         self._index.save()
-        return [folder.name for folder in folders]
+        return names
 
     def undo(self) -> list[str]:
         """Take back the newest deletion or discard; returns the ids, empty if there was none."""
         self._writable()
-        trashed = self._trashed()
-        step = max((seq for seq, _ in trashed), default=0)
-        names = sorted(name for seq, name in trashed if seq == step)
-        for name in names:
-            move_into_place(
-                self.path / "trash" / f"{step:06d}_{name}", self.path / "episodes" / name
-            )
+        names = trash.restore(self.path)
         self._index.save()
         return names
 
@@ -394,29 +356,20 @@ class EpisodeStore:
                 f"{self.path}: is open for reading (or closed). Open it with mode='a'."
             )
 
-    def _trashed(self) -> list[tuple[int, str]]:
-        found = []
-        for path in (self.path / "trash").glob("*_ep_*"):
-            step, _, name = path.name.partition("_")
-            if step.isdigit() and path.is_dir():
-                found.append((int(step), check_episode_id(name)))
-        return found
-
     def _reserve(self) -> str:
         index = self.next_index()
         self._next = index + 1
         return episode_id(index)
 
-    def _adopt(self, name: str, content: EpisodeContent, trash: bool = False) -> str:
+    def _adopt(self, name: str, content: EpisodeContent, discard: bool = False) -> str:
         """Write, force, rename in: the rename is the moment the episode exists."""
         staging = self.path / ".journal" / f"new_{content.attrs['uuid']}"
         try:
             write_content(staging, content)
         except OSError as error:
             raise DataError(f"{self.path}: cannot write {name} ({error}). Free space.") from error
-        if trash:
-            step = 1 + max((seq for seq, _ in self._trashed()), default=0)
-            move_into_place(staging, self.path / "trash" / f"{step:06d}_{name}")
+        if discard:
+            trash.put(self.path, [staging], [name])
         else:
             move_into_place(staging, self.path / "episodes" / name)
             self._index.save()
@@ -426,7 +379,7 @@ class EpisodeStore:
         """After a crash: drop what was never acknowledged, finish what was sealed."""
         for path in (self.path / ".journal").glob("new_*"):
             shutil.rmtree(path)
-        done = {*self.ids(), *(name for _, name in self._trashed())}
+        done = {*self.ids(), *(name for _, name in trash.trashed(self.path))}
         for name in self.partials():
             path = self.journal(name)
             if name in done:  # killed between the rename and removing the journal
@@ -441,11 +394,3 @@ class EpisodeStore:
                 problem = str(error)
             logger.warning("%s: %s; run `robot-rl data repair`", path, problem)
         sync_path(self.path / ".journal")
-
-
-def _judged(info: EpisodeInfo, verdicts: Mapping[str, Mapping[str, str]]) -> EpisodeInfo:
-    """The line with its latest verdict."""
-    verdict = verdicts.get(info.id)
-    if verdict is None or verdict["uuid"] != info.uuid:
-        return info
-    return replace(info, outcome=verdict["outcome"], label_source=verdict["label_source"])
