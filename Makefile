@@ -43,12 +43,14 @@ format: setup  ## let ruff mend what it can
 setup:  ## only make or update .venv
 	@.ci/setup
 
-# MuJoCo ships no type stubs for its compiled modules; pyright reads these.
-stubs:
+stubs: setup  # MuJoCo ships no types for its compiled modules; pyright reads these
 	@rm -rf .typings
 	@for module in mujoco mujoco.batch mujoco._batch; do \
 	  $(BIN)/pybind11-stubgen $$module -o .typings --ignore-all-errors >/dev/null 2>&1 || exit 1; \
 	done
+	@# Setters take any array-like; the generator knows only the type that the getter returns.
+	@sed -E -i.orig 's/(arg1: )typing\.Annotated\[numpy\.typing\.NDArray[^"]*"[^"]*"\]/\1numpy.typing.ArrayLike/' \
+	  .typings/mujoco/*.pyi
 
 clean:  ## remove .venv and all caches; runs/ and data/ stay
 	rm -rf .venv .typings .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
