@@ -12,17 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from robot_rl.errors import ConfigError
-from robot_rl.policy.base import Observation
+from robot_rl.policy.chosen import ChosenPolicy, ChunkCritic
 from robot_rl.policy.ensemble import ChunkEnsemble
-from robot_rl.policy.normalise import Normaliser, state_vector
-from robot_rl.policy.stacked import StackedMLP
+from robot_rl.policy.normalise import Normaliser
 from robot_rl.replay.buffer import Batch
 from robot_rl.types import F32
 
-__all__ = ["Chooser", "ChooserCfg", "ChosenPolicy"]
+__all__ = ["Chooser", "ChooserCfg"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,25 +46,19 @@ class ChooserCfg:
             )
 
 
-class Chooser:
+class Chooser(ChunkCritic):
     """Q(state, chunk) by an ensemble, bootstrapped from the best proposal at the next state."""
 
     def __init__(self, cfg: ChooserCfg, norm: Normaliser, *, chunk: int, seed: int) -> None:
-        self.cfg, self.norm, self.chunk = cfg, norm, chunk
-        sizes = (norm.state_dim + chunk * norm.action_dim, cfg.width, cfg.width, 1)
-        self.critic = StackedMLP(cfg.critics, sizes, layer_norm=True, seed=seed)
+        super().__init__(norm, chunk=chunk, critics=cfg.critics, width=cfg.width, seed=seed)
+        self.cfg = cfg
         self.target = self.critic.clone()
         self.rng = np.random.default_rng((seed, 5))
 
-    def _input(self, states: F32, chunks: F32) -> Tensor:
-        """Network input for states (B, d) and chunks (B, chunk, a)."""
-        z = np.clip(self.norm.state(states), -10, 10)
-        unit = self.norm.to_unit(chunks).reshape(len(chunks), -1)
-        return torch.from_numpy(np.concatenate([z, unit], -1, dtype=np.float32))
-
-    def value(self, states: F32, chunks: F32) -> F32:
-        """Mean value (B,) of chunks (B, chunk, a) at states (B, d)."""
-        return self.critic.forward(self._input(states, chunks)).mean(0)[:, 0].numpy()
+    def policy(self, ensemble: ChunkEnsemble, *, explore: bool) -> ChosenPolicy:
+        """Acts by the ensemble's proposals as this critic chooses; with its exploration or not."""
+        share = self.cfg.explore if explore else 0.0
+        return ChosenPolicy(ensemble, self, explore=share, rng=self.rng)
 
     def update(self, batch: Batch, proposals: F32) -> dict[str, float]:
         """One step on chunk transitions; `proposals` (B, M, chunk, a) are those at the next row."""
@@ -82,28 +74,3 @@ class Chooser:
         self.critic.step(self.cfg.lr, max_norm=1.0)
         self.target.follow(self.critic, self.cfg.tau)
         return {"chunk_td_error": float(error.square().mean()), "chunk_q": float(q.mean())}
-
-
-class ChosenPolicy:
-    """A base policy that acts by the ensemble's proposal which the chooser likes best."""
-
-    def __init__(self, ensemble: ChunkEnsemble, chooser: Chooser, *, explore: bool) -> None:
-        self._ensemble, self._chooser, self._explore = ensemble, chooser, explore
-
-    @property
-    def chunk(self) -> int:
-        """Actions that one plan holds."""
-        return self._ensemble.chunk
-
-    def reset(self) -> None:
-        """Nothing is remembered between plans."""
-
-    def act(self, obs: Observation) -> F32:
-        """The preferred proposal (chunk, a); see `ChunkEnsemble.propose` for what it raises."""
-        plans = np.clip(self._ensemble.propose(obs), -1, 1)
-        rng = self._chooser.rng
-        if self._explore and rng.random() < self._chooser.cfg.explore:
-            return plans[rng.integers(len(plans))]
-        state = state_vector(obs, self._ensemble.norm.state_dim)
-        value = self._chooser.value(np.repeat(state[None], len(plans), 0), plans)
-        return plans[int(value.argmax())]

@@ -29,14 +29,14 @@ from robot_rl.learn.checkpoint import (
     restore_numpy_rng,
     save_checkpoint,
 )
-from robot_rl.learn.chooser import Chooser, ChooserCfg, ChosenPolicy
+from robot_rl.learn.chooser import Chooser, ChooserCfg
 from robot_rl.learn.evidence import Evidence
 from robot_rl.learn.progress import Progress
 from robot_rl.learn.relabel import relabel
-from robot_rl.learn.rollout import Driver, NoisyDriver, PolicyDriver, ZeroBase, run_episode
+from robot_rl.learn.rollout import Driver, NoisyDriver, PolicyDriver, run_episode
 from robot_rl.learn.run import RunFolder
 from robot_rl.learn.td3 import TD3, TD3Cfg
-from robot_rl.policy.base import BasePolicy, Observation
+from robot_rl.policy.base import BasePolicy, Observation, ZeroBase
 from robot_rl.policy.ensemble import ChunkEnsemble
 from robot_rl.policy.normalise import Normaliser, state_vector
 from robot_rl.replay.buffer import Batch, TransitionBuffer
@@ -277,7 +277,7 @@ class ResidualLearner:
             return ResidualDriver(self.td3, explore=explore)
         assert self.imitation is not None  # made before anyone could draw it
         plain = self.imitation
-        policy = ChosenPolicy(plain, self.chooser, explore=explore) if name == "chosen" else plain
+        policy = self.chooser.policy(plain, explore=explore) if name == "chosen" else plain
         driver = PolicyDriver(policy)
         return NoisyDriver(driver, self.cfg.noise * half, self.rng) if explore else driver
 

@@ -11,13 +11,13 @@ import gymnasium
 import numpy as np
 
 from robot_rl.errors import NonFiniteError, ShapeError
-from robot_rl.policy.base import BasePolicy, Observation
+from robot_rl.policy.base import BasePolicy, Observation, ZeroBase
 from robot_rl.policy.normalise import state_vector
 from robot_rl.policy.queue import ChunkQueue
 from robot_rl.replay.trajectory import CONTROL_SOURCES, Trajectory
 from robot_rl.types import F32
 
-__all__ = ["Driver", "NoisyDriver", "PolicyDriver", "ZeroBase", "run_episode"]
+__all__ = ["Driver", "NoisyDriver", "PolicyDriver", "run_episode"]
 
 
 class Driver(Protocol):
@@ -67,25 +67,6 @@ class NoisyDriver:
         else:
             noise = self._rng.standard_normal(action.shape)
         return np.clip(action + self._size * noise, -1, 1).astype(np.float32)
-
-
-class ZeroBase:
-    """No base at all: zero actions, for learning from scratch."""
-
-    def __init__(self, action_dim: int) -> None:
-        self._plan = np.zeros((1, action_dim), np.float32)
-
-    @property
-    def chunk(self) -> int:
-        """One action at a time."""
-        return 1
-
-    def reset(self) -> None:
-        """Nothing to forget."""
-
-    def act(self, obs: Observation) -> F32:
-        """A plan (1, a) of zeros."""
-        return self._plan
 
 
 def run_episode(

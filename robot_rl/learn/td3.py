@@ -17,6 +17,7 @@ from torch import Tensor
 
 from robot_rl.errors import ConfigError
 from robot_rl.policy.normalise import Normaliser
+from robot_rl.policy.residual import ActorForm, ResidualActor
 from robot_rl.policy.stacked import StackedMLP
 from robot_rl.replay.buffer import Batch
 from robot_rl.types import F32
@@ -25,17 +26,11 @@ __all__ = ["TD3", "TD3Cfg"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TD3Cfg:
+class TD3Cfg(ActorForm):
     """The residual actor and its critics."""
 
-    critics: int = 5
-    """Networks in the critic ensemble."""
     subset: int = 2
     """Random critics whose minimum makes a target."""
-    width: int = 128
-    """Hidden width of actor and critics (two hidden layers)."""
-    layer_norm: bool = True
-    """LayerNorm in the critics."""
     critic_lr: float = 3e-4
     """Learning rate of the critics."""
     actor_lr: float = 1e-4
@@ -50,16 +45,8 @@ class TD3Cfg:
     """Exploration noise, in shares of the residual's scale."""
     target_noise: float = 0.25
     """Noise on target actions, in shares of the residual's scale; clipped at twice that."""
-    see_base_action: bool = True
-    """Whether actor and critics see the base's action."""
-    see_phase: bool = True
-    """Whether actor and critics see the phase of the base's chunk."""
     zero_init: bool = True
     """Start with a residual of exactly zero."""
-    add_base: bool = True
-    """Add the base's action to the actor's; off, the actor acts alone (RL from scratch, IBRL)."""
-    choose: bool = False
-    """Act by whichever of base and actor the critics prefer (IBRL, Hu et al. 2023)."""
 
     def __post_init__(self) -> None:
         """Refuse an ensemble that has no subset, and rates that are not positive."""
@@ -69,7 +56,7 @@ class TD3Cfg:
             raise ConfigError("td3: critic_lr, actor_lr, tau and max_grad_norm must be positive.")
 
 
-class TD3:
+class TD3(ResidualActor):
     """Actor, critics and their targets. Actions are in the env's units, within [-1, 1].
 
     Attributes:
@@ -77,60 +64,18 @@ class TD3:
     """
 
     def __init__(self, cfg: TD3Cfg, norm: Normaliser, *, scale: float, seed: int) -> None:
-        self.cfg, self.norm, self.scale = cfg, norm, scale
-        d, a = norm.state_dim, norm.action_dim
-        self._seen = d + a * cfg.see_base_action + cfg.see_phase
-        hidden = (cfg.width, cfg.width)
-        self.actor = StackedMLP(
-            1, (self._seen, *hidden, a), layer_norm=True, zero_last=cfg.zero_init, seed=seed
-        )
-        self.critic = StackedMLP(
-            cfg.critics,
-            (self._seen + a, *hidden, 1),
-            layer_norm=cfg.layer_norm,
-            seed=seed + 1,
-        )
+        super().__init__(cfg, norm, scale=scale, seed=seed, zero_init=cfg.zero_init)
+        self.cfg = cfg
         self.target_actor, self.target_critic = self.actor.clone(), self.critic.clone()
         self.rng = np.random.default_rng((seed, 3))
         self._updates = 0
 
-    # Acting -----------------------------------------------------------------------------------
-
     def act(self, state: F32, base: F32, phase: float, *, explore: bool) -> F32:
         """The action (a,) to request for one state (d,), base action (a,) and phase."""
-        seen = self._see(state[None], base[None], np.array([[phase]], np.float32))
-        unit = np.tanh(self.actor.act(seen[0])[0])
+        noise = None
         if explore:
-            unit = unit + self.cfg.noise * self.rng.standard_normal(unit.shape)
-        action = self._sum(base, np.clip(unit, -1, 1).astype(np.float32))
-        if self.cfg.choose:
-            both = np.stack([base, action])
-            value = self.value(np.repeat(state[None], 2, 0), np.stack([base] * 2), phase, both)
-            action = both[int(value.argmax())]
-        return action
-
-    def value(self, states: F32, bases: F32, phase: float | F32, actions: F32) -> F32:
-        """Mean of the critics (B,) for B states, base actions, phases and actions."""
-        phases = np.broadcast_to(np.asarray(phase, np.float32).reshape(-1, 1), (len(states), 1))
-        seen = torch.from_numpy(self._see(states, bases, phases))
-        return self.critic.forward(self._with(seen, actions)).mean(0)[:, 0].numpy()
-
-    def _see(self, states: F32, bases: F32, phases: F32) -> F32:
-        """What the networks see (B, s): z-scored state, unit base action, phase."""
-        parts = [np.clip(self.norm.state(states), -10, 10)]
-        if self.cfg.see_base_action:
-            parts.append(self.norm.to_unit(bases))
-        if self.cfg.see_phase:
-            parts.append(phases)
-        return np.concatenate(parts, -1, dtype=np.float32)
-
-    def _with(self, seen: Tensor, actions: F32) -> Tensor:
-        return torch.cat([seen, torch.from_numpy(self.norm.to_unit(actions))], -1)
-
-    def _sum(self, base: F32, unit: F32) -> F32:
-        """The executed action: base plus scaled residual, within [-1, 1]."""
-        start = base if self.cfg.add_base else self.norm.action_mid
-        return np.clip(start + self.scale * self.norm.action_half * unit, -1, 1)
+            noise = self.cfg.noise * self.rng.standard_normal(base.shape)
+        return self.request(state, base, phase, noise)
 
     # Learning ---------------------------------------------------------------------------------
 

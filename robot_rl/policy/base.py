@@ -9,9 +9,11 @@ a base while it updates, because the base action is stored with each transition.
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from robot_rl.types import F32, U8
 
-__all__ = ["BasePolicy", "Observation"]
+__all__ = ["BasePolicy", "Observation", "ZeroBase"]
 
 Observation = F32 | Mapping[str, F32 | U8]
 """A flat float32 (d,) vector, or a dict with "state" float32 (d,) and cameras uint8 (h, w, 3)."""
@@ -37,3 +39,22 @@ class BasePolicy(Protocol):
             NonFiniteError: The policy produced NaN or infinity.
         """
         ...
+
+
+class ZeroBase:
+    """No base at all: zero actions, for learning from scratch."""
+
+    def __init__(self, action_dim: int) -> None:
+        self._plan = np.zeros((1, action_dim), np.float32)
+
+    @property
+    def chunk(self) -> int:
+        """One action at a time."""
+        return 1
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def act(self, obs: Observation) -> F32:
+        """A plan (1, a) of zeros."""
+        return self._plan

@@ -1,4 +1,4 @@
-"""Carries a torch module's parameters to and from the arrays of a saved policy."""
+"""Carries a network's parameters to and from the arrays of a saved policy."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from robot_rl.errors import CheckpointError
+from robot_rl.policy.stacked import StackedMLP
 
-__all__ = ["built_with_seed", "load_module", "module_arrays"]
+__all__ = ["built_with_seed", "load_flat", "load_module", "module_arrays"]
 
 _PREFIX = "net."
 
@@ -29,6 +30,20 @@ def module_arrays(net: nn.Module) -> dict[str, np.ndarray]:
         _PREFIX + name: tensor.detach().cpu().numpy().copy()
         for name, tensor in net.state_dict().items()
     }
+
+
+def load_flat(net: StackedMLP, flat: np.ndarray) -> None:
+    """Fill a stacked network with its one flat parameter (P,).
+
+    Raises:
+        CheckpointError: It is of another size.
+    """
+    if flat.shape != tuple(net.flat.shape):
+        raise CheckpointError(
+            f"{flat.size} weights, but {net.num} networks of sizes {net.sizes} have "
+            f"{net.flat.numel()}. Save the policy again."
+        )
+    net.flat.copy_(torch.from_numpy(np.array(flat)))
 
 
 def load_module(net: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:

@@ -20,7 +20,15 @@ import safetensors.numpy
 from robot_rl.errors import CheckpointError
 from robot_rl.policy.base import BasePolicy
 
-__all__ = ["POLICY_VERSION", "SavedPolicy", "load_policy", "save_policy"]
+__all__ = [
+    "POLICY_VERSION",
+    "Arrays",
+    "SavedPolicy",
+    "load_policy",
+    "restore_policy",
+    "save_policy",
+    "under",
+]
 
 POLICY_VERSION = 1
 CONFIG_FILE = "policy.json"
@@ -61,10 +69,24 @@ def _flow(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
     return FlowPolicy.restore(config, arrays)
 
 
+def _chosen(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
+    from robot_rl.policy.chosen import ChosenPolicy
+
+    return ChosenPolicy.restore(config, arrays)
+
+
+def _residual(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
+    from robot_rl.policy.residual import ResidualPolicy
+
+    return ResidualPolicy.restore(config, arrays)
+
+
 _KINDS: dict[str, Callable[[Mapping[str, Any], Arrays], BasePolicy]] = {
     "mlp": _mlp,
     "act": _act,
     "flow": _flow,
+    "chosen": _chosen,
+    "residual": _residual,
 }
 
 
@@ -121,9 +143,7 @@ def load_policy(path: Path | str) -> BasePolicy:
             "Load it with the release that wrote it, or train it again."
         )
     if kind not in _KINDS:
-        raise CheckpointError(
-            f"{path} has the unknown kind '{kind}'. Available: {', '.join(sorted(_KINDS))}."
-        )
+        raise CheckpointError(_unknown(kind, str(path)))
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise CheckpointError(f"{path / CONFIG_FILE} has no SHA-256 of its weights: '{digest}'.")
     weights = _read(path / _weights_name(digest))
@@ -133,7 +153,7 @@ def load_policy(path: Path | str) -> BasePolicy:
             f"SHA-256 is not the one in {CONFIG_FILE}. Copy the policy again, or train it again."
         )
     try:
-        return _KINDS[kind](config, safetensors.numpy.load(weights))
+        return restore_policy(kind, config, safetensors.numpy.load(weights))
     except CheckpointError:
         raise
     except (
@@ -146,6 +166,26 @@ def load_policy(path: Path | str) -> BasePolicy:
         raise CheckpointError(
             f"{path}: config and weights do not fit kind '{kind}': {error}. Train it again."
         ) from error
+
+
+def restore_policy(kind: str, config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
+    """The policy of this kind that had this `config` and these `arrays`.
+
+    Raises:
+        CheckpointError: The kind is not known, or arrays and config disagree.
+    """
+    if kind not in _KINDS:
+        raise CheckpointError(_unknown(kind, "a policy within a policy"))
+    return _KINDS[kind](config, arrays)
+
+
+def under(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
+    """The arrays whose names start with `prefix`, without it: those of a policy in a policy."""
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def _unknown(kind: str, where: str) -> str:
+    return f"{where} has the unknown kind '{kind}'. Available: {', '.join(sorted(_KINDS))}."
 
 
 def _read(file: Path) -> bytes:

@@ -93,7 +93,7 @@ def test_another_version_and_an_unknown_kind_are_refused(tmp_path):
         load_policy(path)
     edit(path, version=1, kind="oracle")
     with pytest.raises(
-        CheckpointError, match=r"unknown kind 'oracle'\. Available: act, flow, mlp"
+        CheckpointError, match=r"unknown kind 'oracle'\. Available: act, chosen, flow, mlp"
     ):
         load_policy(path)
 
