@@ -3,7 +3,7 @@
 learning:  episode store → windows → **bc** → frozen base policy → residual learning on top of it
 
 Read downwards: the configuration, `fit`, and the choice of the checkpoint. How one kind of network
-takes one step is in `cloning.py`.
+takes one step is in `pupil_ensemble.py` and `pupil_module.py`.
 """
 
 import logging
@@ -14,8 +14,10 @@ from typing import Literal
 import numpy as np
 
 from robot_rl.errors import ConfigError
-from robot_rl.learn.cloning import Pupil, new_pupil
 from robot_rl.learn.dataset import ChunkWindows
+from robot_rl.learn.pupil import Pupil
+from robot_rl.learn.pupil_ensemble import EnsemblePupil
+from robot_rl.learn.pupil_module import ModulePupil
 from robot_rl.policy.base import BasePolicy
 from robot_rl.replay.trajectory import Trajectory
 
@@ -25,6 +27,11 @@ logger = logging.getLogger(__name__)
 
 PolicyKind = Literal["mlp", "act", "flow"]
 
+_PUPILS: dict[PolicyKind, Callable[..., Pupil]] = {
+    "mlp": EnsemblePupil,
+    "act": ModulePupil,
+    "flow": ModulePupil,
+}
 _COUNTS = ("chunk", "members", "width", "layers", "steps", "batch", "checks", "flow_steps")
 _SCALES = ("lr", "state_std_floor", "action_half_floor")
 
@@ -121,7 +128,7 @@ def fit(
     """
     windows = ChunkWindows.cut(demos, cfg.chunk, weights=weights)
     train, check = _split(windows, cfg, seed, holds_out=score is None)
-    pupil = new_pupil(cfg, train, check, seed=seed, init=init)
+    pupil = _PUPILS[cfg.kind](cfg, train, check, seed=seed, init=init)
     marks = {round(cfg.steps * (k + 1) / cfg.checks) for k in range(cfg.checks)}
     best = -np.inf
     every = max(1, cfg.steps // 100)
