@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robot_rl.errors import DataError
+from robot_rl.replay.buffer import TransitionBuffer
+from robot_rl.replay.trajectory import Trajectory
+
+
+def episode(steps, *, terminated, reward=None, first=0.0):
+    """State, executed action and base action of row t are all `first + t`."""
+    rows = np.arange(first, first + steps + 1, dtype=np.float32)[:, None]
+    rewards = np.zeros(steps, np.float32)
+    if terminated:
+        rewards[-1] = 1.0
+    return Trajectory(
+        obs={"state": rows},
+        executed=rows[:-1],
+        requested=rows[:-1],
+        base=rows[:-1] * 10,
+        next_base=rows[-1] * 10,
+        reward=rewards if reward is None else np.asarray(reward, np.float32),
+        terminated=terminated,
+        success=terminated,
+        control_source=np.zeros(steps, np.uint8),
+        t_s=np.arange(steps + 1.0),
+    )
+
+
+def filled(*episodes, n_step=3, discount=0.9, chunk=4):
+    buffer = TransitionBuffer(1000, state_dim=1, action_dim=1, n_step=n_step, discount=discount)
+    for one in episodes:
+        buffer.add(one, chunk=chunk)
+    return buffer
+
+
+def test_a_time_out_bootstraps_from_the_last_observation_and_its_base_action():
+    buffer = filled(episode(2, terminated=False))
+    batch = buffer.sample(50, np.random.default_rng(0))
+    assert (batch.discount > 0).all()
+    assert (batch.next_state == 2).all()
+    assert (batch.next_base == 20).all()
+
+
+def test_a_termination_ends_the_bootstrap():
+    buffer = filled(episode(2, terminated=True))
+    batch = buffer.sample(50, np.random.default_rng(0))
+    assert (batch.discount == 0).all()
+
+
+def test_the_phase_runs_through_the_chunk_and_starts_anew_with_each_episode():
+    buffer = filled(episode(5, terminated=False), episode(3, terminated=True))
+    assert buffer.phase[:10, 0].tolist() == [0, 0.25, 0.5, 0.75, 0, 0.25, 0, 0.25, 0.5, 0.75]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rewards=st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=12),
+    n_step=st.integers(1, 6),
+    terminated=st.booleans(),
+)
+def test_n_step_transitions_are_the_sums_they_stand_for(rewards, n_step, terminated):
+    steps, gamma = len(rewards), 0.9
+    buffer = filled(
+        episode(steps, terminated=terminated, reward=rewards), n_step=n_step, discount=gamma
+    )
+    batch = buffer.sample(100, np.random.default_rng(1))
+    for k in range(100):
+        t = int(batch.state[k, 0])
+        taken = min(n_step, steps - t)
+        expected = sum(gamma**i * rewards[t + i] for i in range(taken))
+        ends = terminated and t + taken == steps
+        assert batch.reward[k] == pytest.approx(expected, abs=1e-5)
+        assert batch.discount[k] == pytest.approx(0 if ends else gamma**taken, abs=1e-6)
+        assert batch.next_state[k, 0] == t + taken
+        assert batch.base[k, 0] == 10 * t
+
+
+def test_transitions_never_cross_episodes():
+    buffer = filled(
+        episode(3, terminated=False), episode(4, terminated=False, first=100.0), n_step=5
+    )
+    batch = buffer.sample(200, np.random.default_rng(2))
+    assert ((batch.state < 50) == (batch.next_state < 50)).all()
+    chunks = buffer.sample_chunks(200, 6, np.random.default_rng(2))
+    assert ((chunks.state[:, None] < 50) == (chunks.executed < 50)).all()
+
+
+def test_a_chunk_past_the_end_repeats_the_last_action():
+    buffer = filled(episode(3, terminated=True))
+    assert buffer.chunks(np.array([1]), 4)[0, :, 0].tolist() == [1, 2, 2, 2]
+
+
+def test_a_buffer_restored_from_its_arrays_samples_the_same():
+    buffer = filled(episode(5, terminated=False), episode(7, terminated=True))
+    buffer.sample_chunks(1, 4, np.random.default_rng(0))
+    other = filled()
+    other.load_arrays(buffer.arrays())
+    for draw in (
+        lambda b: b.sample(32, np.random.default_rng(3)),
+        lambda b: b.sample_chunks(32, 4, np.random.default_rng(3)),
+    ):
+        ours, theirs = draw(buffer), draw(other)
+        for name in ours.__dataclass_fields__:
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+def test_a_full_buffer_says_so_and_an_empty_one_too():
+    small = TransitionBuffer(4, state_dim=1, action_dim=1, n_step=1, discount=0.9)
+    with pytest.raises(DataError, match="nothing to sample"):
+        small.sample(1, np.random.default_rng(0))
+    with pytest.raises(DataError, match="exceed the capacity of 4"):
+        small.add(episode(4, terminated=True), chunk=1)
