@@ -111,10 +111,13 @@ def _live_bar(stream: TextIO) -> Any:
 
 def _words(figures: Mapping[str, float | str]) -> str:
     """`success 0.52, stage warm-up`."""
-    return ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in figures.items()
-    )
+
+    def text(value: float | str) -> str:
+        if not isinstance(value, float):
+            return str(value)
+        return f"{value:.2f}" if abs(value) < 10 else f"{value:.3g}"
+
+    return ", ".join(f"{name} {text(value)}" for name, value in figures.items())
 
 
 def _clock(seconds: float) -> str:

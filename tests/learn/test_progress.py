@@ -17,7 +17,7 @@ def test_a_log_file_gets_a_line_now_and_then_and_one_at_the_end():
         for step in range(101):
             progress.update(step, success=0.5 + step / 200, stage="learn")
     assert re.fullmatch(
-        r"train 100/100 \(100%\) success 1, stage learn, 0:0\d\n", stream.getvalue()
+        r"train 100/100 \(100%\) success 1\.00, stage learn, 0:0\d\n", stream.getvalue()
     )
 
 
