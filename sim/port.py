@@ -7,14 +7,16 @@ interpolation as in the arm bridge of the real robot.
 """
 
 from collections import deque
+from dataclasses import replace
 
 import mujoco
 import numpy as np
 
 from robot_rl.clock import Clock
-from robot_rl.errors import ConfigError, PortError
-from robot_rl.types import F64, Command, RobotSpec, RobotState
+from robot_rl.errors import ConfigError, NonFiniteError, PortError, ShapeError
+from robot_rl.types import F64, U8, CameraSpec, Command, Image, RobotSpec, RobotState
 from sim.bridge import BRIDGE_PERIOD_S, Bridge
+from sim.cameras import CameraRig
 from sim.scene import TIMESTEP_S
 from sim.twin import Layout, ModelFields, Start, Twin
 
@@ -47,12 +49,18 @@ class SimPort:
     Args:
         twin: The task whose scene this is.
         delay_s: How long a command travels before the bridge acts on it.
+        cameras: Which cameras to read; each image is rendered once a tick, when it is read.
     """
 
-    def __init__(self, twin: Twin, *, delay_s: float = 0.0) -> None:
+    def __init__(
+        self, twin: Twin, *, delay_s: float = 0.0, cameras: tuple[CameraSpec, ...] = ()
+    ) -> None:
         if delay_s < 0:
             raise ConfigError(f"delay_s is {delay_s}, but must be >= 0.")
-        self._twin = twin
+        self._twin, self._spec = twin, replace(twin.robot, cameras=cameras)
+        self._rigs: dict[tuple[int, int], CameraRig] = {}
+        self._images: dict[str, Image] = {}
+        self._frame = 0
         self._delay_ticks = round(delay_s / BRIDGE_PERIOD_S)
         self._clock = _SimClock(self)
         self._bridge = Bridge(twin.robot.arms)
@@ -63,7 +71,12 @@ class SimPort:
     @property
     def spec(self) -> RobotSpec:
         """See `RobotPort.spec`."""
-        return self._twin.robot
+        return self._spec
+
+    @property
+    def twin(self) -> Twin:
+        """The task whose scene this is."""
+        return self._twin
 
     @property
     def clock(self) -> Clock:
@@ -112,23 +125,40 @@ class SimPort:
             xfrc_applied=data.xfrc_applied,
         )
         self._pending.clear()
+        self._images.clear()
         self._bridge.start(start.q_rad, start.gripper_m)
 
     def read(self) -> RobotState:
         """See `RobotPort.read`."""
         _, data = self._connected()
-        return self._layout.read(
+        state = self._layout.read(
             self._clock.now(),
             qpos=data.qpos,
             qvel=data.qvel,
             mocap_pos=data.mocap_pos,
             mocap_quat=data.mocap_quat,
         )
+        return replace(state, images=self._read_images()) if self._spec.cameras else state
+
+    def render(self, camera: str = "front", width_px: int = 320, height_px: int = 240) -> U8:
+        """What a camera sees now, in any size (height, width, 3): for videos and reports."""
+        model, data = self._connected()
+        size = (width_px, height_px)
+        if size not in self._rigs:
+            self._rigs[size] = CameraRig(model, *size)
+        return self._rigs[size].render(data, camera)
 
     def send(self, command: Command) -> Command:
         """Hand the target to the bridge, which clips it to the joint limits."""
         self._connected()
-        q_rad, gripper_m = self._bridge.clip(command.q_rad, command.gripper_m)
+        q_rad, gripper_m = command.q_rad, command.gripper_m
+        if q_rad.shape != (self.spec.dof,):
+            raise ShapeError("command: q_rad", q_rad.shape, (self.spec.dof,))
+        if gripper_m.shape != (self.spec.num_grippers,):
+            raise ShapeError("command: gripper_m", gripper_m.shape, (self.spec.num_grippers,))
+        if not (np.isfinite(q_rad).all() and np.isfinite(gripper_m).all()):
+            raise NonFiniteError("command", (q_rad, gripper_m), "Stop what produced it.")
+        q_rad, gripper_m = self._bridge.clip(q_rad, gripper_m)
         self._pending.append((self._clock.ticks + self._delay_ticks, q_rad, gripper_m))
         return Command(q_rad=q_rad, gripper_m=gripper_m, stamp_s=command.stamp_s)
 
@@ -139,7 +169,11 @@ class SimPort:
             self._bridge.hold()
 
     def close(self) -> None:
-        """Let the scene go; `connect` builds it anew."""
+        """Let the scene and its cameras go; `connect` builds them anew."""
+        for rig in self._rigs.values():
+            rig.close()
+        self._rigs.clear()
+        self._images.clear()
         self._model = self._data = None
 
     def tick(self) -> None:
@@ -151,6 +185,18 @@ class SimPort:
         data.ctrl[self._layout.ctrl] = q_rad
         data.ctrl[self._layout.gripper_ctrl] = gripper_m
         mujoco.mj_step(model, data, nstep=_SUBSTEPS)
+        self._images.clear()
+
+    def _read_images(self) -> dict[str, Image]:
+        """One image a camera, rendered anew when the scene has moved."""
+        if not self._images:
+            self._frame += 1
+            for camera in self._spec.cameras:
+                rgb = self.render(camera.name, camera.width_px, camera.height_px)
+                self._images[camera.name] = Image(
+                    rgb=rgb, stamp_s=self._clock.now(), frame_number=self._frame
+                )
+        return dict(self._images)
 
     def _connected(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
         if self._model is None or self._data is None:

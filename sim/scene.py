@@ -7,6 +7,9 @@ pose is state, so that each simulation of a batch has its own.
 from collections.abc import Sequence
 
 import mujoco
+import numpy as np
+
+from sim.cameras import use_fast_rendering
 
 __all__ = [
     "CAMERA_NAMES",
@@ -34,6 +37,7 @@ def empty_scene(
     spec = mujoco.MjSpec()
     spec.modelname = name
     spec.compiler.degree = False
+    use_fast_rendering(spec)
     option = spec.option
     option.timestep = TIMESTEP_S
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
@@ -54,11 +58,13 @@ def empty_scene(
 
 
 def add_wrist_camera(hand: mujoco.MjsBody) -> None:
-    """The "wrist" camera: on the back of the hand, looking along the fingers."""
-    camera = hand.add_camera(name="wrist", pos=[0.07, 0.0, 0.0])
-    camera.quat = [0.0, 0.6964, 0.7177, 0.0]
-    camera.alt.euler = [0.0, 0.0, 0.0]
-    camera.fovy = 70.0
+    """The "wrist" camera: ahead of the hand, looking back at the fingertips."""
+    place, target = np.array([0.08, 0.0, 0.0]), np.array([0.0, 0.0, 0.13])
+    back = (place - target) / np.linalg.norm(place - target)  # cameras look along their -z
+    right = np.array([0.0, 1.0, 0.0])
+    quat = np.zeros(4)
+    mujoco.mju_mat2Quat(quat, np.stack((right, np.cross(back, right), back), 1).ravel())
+    hand.add_camera(name="wrist", pos=place.tolist(), quat=quat.tolist(), fovy=75.0)
 
 
 def add_object(spec: mujoco.MjSpec, name: str, pos: Sequence[float]) -> mujoco.MjsBody:

@@ -4,10 +4,12 @@
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from robot_rl.errors import UnknownNameError
+from robot_rl.types import CameraSpec
 
 if TYPE_CHECKING:
     from robot_rl.env.robot_env import RobotEnv
@@ -55,20 +57,51 @@ def make_task(name: str) -> "Task":
     return make_twin(name).task
 
 
-def make_port(name: str, pixels: bool = False, **difficulty: Any) -> "SimPort":
-    """The twin of task `name` as a robot; with `pixels`, its two cameras are read too."""
-    from sim.port import SimPort
+def make_port(
+    name: str,
+    pixels: bool = False,
+    *,
+    image_px: int = 84,
+    delay_s: float = 0.0,
+    difficulty: dict[str, Any] | None = None,
+) -> "SimPort":
+    """The twin of task `name` as a robot.
 
-    return SimPort(make_twin(name, **difficulty))
+    Args:
+        name: One of `TASKS`.
+        pixels: Whether its two cameras are read too.
+        image_px: Width and height of their images.
+        delay_s: How long a command travels.
+        difficulty: Fields of the task that differ from its defaults.
+    """
+    from sim.port import SimPort
+    from sim.scene import CAMERA_NAMES
+
+    twin = make_twin(name, **(difficulty or {}))
+    cameras = tuple(
+        CameraSpec(name=camera, width_px=image_px, height_px=image_px, rate_hz=20.0)
+        for camera in CAMERA_NAMES
+    )
+    return SimPort(twin, delay_s=delay_s, cameras=cameras if pixels else ())
 
 
 def make_env(
-    name: str, pixels: bool = False, *, difficulty: dict[str, Any] | None = None, **cfg: Any
+    name: str,
+    pixels: bool = False,
+    *,
+    image_px: int = 84,
+    delay_s: float = 0.0,
+    difficulty: dict[str, Any] | None = None,
+    **cfg: Any,
 ) -> "RobotEnv":
-    """The task `name` as a gymnasium environment; `cfg` goes to `RobotEnv`."""
-    from robot_rl.env.robot_env import RobotEnv
+    """The task `name` as a gymnasium environment; `cfg` are fields of `RobotEnvCfg`.
 
-    twin = make_twin(name, **(difficulty or {}))
-    from sim.port import SimPort
+    In pixel form the policy sees two cameras and what the robot feels, and no tracked pose.
+    """
+    from robot_rl.control.observe import ObserveCfg
+    from robot_rl.env.robot_env import RobotEnv, RobotEnvCfg
 
-    return RobotEnv(SimPort(twin), twin.task, **cfg)
+    port = make_port(name, pixels, image_px=image_px, delay_s=delay_s, difficulty=difficulty)
+    if pixels:
+        cfg["observe"] = replace(cfg.get("observe", ObserveCfg()), pixels=True)
+    return RobotEnv(port, port.twin.task, RobotEnvCfg(**cfg))
