@@ -60,11 +60,16 @@ def main(cfg: Cfg) -> int:
     folder, env_name = find_policy(cfg.policy, cfg.env)
     Spectator.choose_renderer()
     from robot_rl.apps.envs import eval_seeds, make_env
-    from robot_rl.apps.film import film
+    from robot_rl.apps.film import explain_by, film
     from robot_rl.learn.rollout import PolicyDriver, run_episode
+    from robot_rl.policy.residual import ResidualPolicy
     from robot_rl.policy.saved import load_policy
 
-    driver = PolicyDriver(load_policy(folder))
+    policy = load_policy(folder)
+    driver = PolicyDriver(policy)
+    base, explain = None, None
+    if isinstance(policy, ResidualPolicy):
+        base, explain = policy.base, explain_by(policy.actor)
     seeds = cfg.seeds or tuple(eval_seeds(env_name)[: cfg.episodes])
     out = cfg.out or cfg.policy
     env = make_env(env_name, render_mode="rgb_array" if cfg.videos else None)
@@ -83,7 +88,7 @@ def main(cfg: Cfg) -> int:
                 )
                 progress.update(len(done), success=sum(e.success for e in done) / len(done))
         if cfg.videos:
-            film(env, driver, None, seeds[: cfg.videos], out / "videos")
+            film(env, driver, base, seeds[: cfg.videos], out / "videos", explain=explain)
     finally:
         env.close()
     print(episode_table(done))

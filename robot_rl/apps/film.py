@@ -10,13 +10,28 @@ from robot_rl.apps.spectator import Spectator
 from robot_rl.learn.rollout import Driver, run_episode
 from robot_rl.learn.video import EpisodeVideo
 from robot_rl.policy.base import BasePolicy, Observation
+from robot_rl.policy.normalise import state_vector
+from robot_rl.policy.residual import ResidualActor
 from robot_rl.types import F32
 
-__all__ = ["Explain", "film"]
+__all__ = ["Explain", "explain_by", "film"]
 
 Explain = Callable[[Observation, F32, float, F32], tuple[float | None, F32 | None]]
 """From observation, base action, phase and action taken (a,): the value of that action, and the
 residual in it as a share of its scale (a,), in [-1, 1]; None where there is none."""
+
+
+def explain_by(actor: ResidualActor) -> Explain:
+    """What a residual agent thinks of an action; the base must be the one under its residual."""
+
+    def explain(
+        obs: Observation, base: F32, phase: float, action: F32
+    ) -> tuple[float | None, F32 | None]:
+        state = state_vector(obs, actor.norm.state_dim)[None]
+        value = actor.value(state, base[None], phase, action[None])
+        return float(value[0]), actor.share(base, action)
+
+    return explain
 
 
 class _FilmedDriver:

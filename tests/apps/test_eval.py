@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 
 from robot_rl.apps import eval as eval_verb
+from robot_rl.apps.film import explain_by, film
 from robot_rl.errors import CheckpointError, ConfigError, ShapeError
+from robot_rl.learn.rollout import PolicyDriver
 from robot_rl.learn.run import RunFolder
 from robot_rl.learn.statistics import wilson
+from robot_rl.learn.td3 import TD3, TD3Cfg
 from robot_rl.policy.ensemble import ChunkEnsemble
 from robot_rl.policy.normalise import Normaliser
-from robot_rl.policy.saved import save_policy
+from robot_rl.policy.residual import ResidualPolicy
+from robot_rl.policy.saved import load_policy, save_policy
 
 
 class Even(gym.Env):
@@ -74,17 +78,35 @@ def test_every_episode_is_told_and_the_rate_has_its_interval(policy, tmp_path, c
     assert [json.loads(v.read_text())["success"] for v in videos] == [False, True]
 
 
+def test_a_residual_policy_is_filmed_with_what_it_thinks(policy, tmp_path, capsys):
+    base = load_policy(policy)
+    agent = TD3(TD3Cfg(width=16, zero_init=False), base.norm, scale=0.3, seed=1)
+    folder = save_policy(ResidualPolicy(base, agent), tmp_path / "residual")
+    cfg = eval_verb.Cfg(policy=folder, env="gym:Even-v0", seeds=(2,), videos=1, out=tmp_path)
+    assert eval_verb.main(cfg) == 0
+    assert len(list((tmp_path / "videos").glob("*.webm"))) == 1
+
+    seen = []
+    explain = explain_by(agent)
+
+    def spy(*step):
+        seen.append(explain(*step))
+        return seen[-1]
+
+    driver = PolicyDriver(ResidualPolicy(base, agent))
+    film(Even(), driver, base, [2], tmp_path / "again", explain=spy)
+    values, shares = zip(*seen, strict=True)
+    assert np.isfinite(values).all()
+    # The base beside the driver is the one underneath it, so no share exceeds the scale.
+    assert np.abs(shares).max() <= 1 + 1e-4
+    assert np.abs(shares).max() > 0
+
+
 def test_the_policy_and_task_of_a_run_are_found(policy, tmp_path):
     run = RunFolder.create(tmp_path / "run", {"env": "gym:Even-v0"})
-    save_policy(eval_policy(policy), run.path / "policy")
+    save_policy(load_policy(policy), run.path / "policy")
     assert eval_verb.find_policy(run.path, "") == (run.path / "policy", "gym:Even-v0")
     assert eval_verb.find_policy(run.path, "peg") == (run.path / "policy", "peg")
-
-
-def eval_policy(folder):
-    from robot_rl.policy.saved import load_policy
-
-    return load_policy(folder)
 
 
 def test_what_cannot_be_evaluated_says_what_to_give(policy, tmp_path):
