@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
+TABLES ?= $(patsubst tests/benchmarks/bench_%.py,%,$(sort $(wildcard tests/benchmarks/bench_*.py)))
 
 # Headless rendering: EGL works with and without a GPU. macOS has its own way and needs nothing.
 ifeq ($(shell uname -s),Linux)
@@ -30,8 +31,10 @@ check: setup  ## lint, format, types, import direction
 	run $(BIN)/lint-imports; \
 	exit $$status
 
-bench: setup  ## every table of LOG.md; goes on where it was stopped
-	$(BIN)/robot-rl bench $(ARGS)
+bench: setup  ## every table of LOG.md into runs/bench/; one table: make bench TABLES=latency
+	@status=0; for table in $(TABLES); do \
+	  echo "== $$table"; $(BIN)/python tests/benchmarks/bench_$$table.py $(ARGS) || status=1; \
+	done; exit $$status
 
 doctor: setup  ## what works on this machine, and how to mend what does not
 	$(BIN)/robot-rl doctor $(ARGS)
@@ -45,7 +48,7 @@ setup:  ## only make or update .venv
 
 stubs: setup  # MuJoCo ships no types for its compiled modules; pyright reads these
 	@rm -rf .typings
-	@for module in mujoco mujoco.batch mujoco._batch; do \
+	@for module in mujoco mujoco._batch; do \
 	  $(BIN)/pybind11-stubgen $$module -o .typings --ignore-all-errors >/dev/null 2>&1 || exit 1; \
 	done
 	@# Setters take any array-like; the generator knows only the type that the getter returns.

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from robot_rl.apps import cli
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("robot_rl", "sim", "calibration")
 MODULES = sorted(
@@ -99,3 +101,19 @@ def test_git_ignores_what_runs_and_tools_leave_behind():
     for path in (".venv/x", "runs/x", "data/x.zarr/x", ".typings/x", "robot_rl.egg-info/x"):
         done = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False)
         assert done.returncode == 0, f"{path} is not ignored"
+
+
+def test_documents_name_only_verbs_and_targets_that_are_there():
+    verbs, targets = cli.available_verbs(), (ROOT / "Makefile").read_text()
+    for name in ("README.md", "CONTRIBUTING.md", "Makefile"):
+        text = (ROOT / name).read_text()
+        for verb in re.findall(r"robot-rl ([a-z]+)", text):
+            assert verb in verbs, f"{name} names the verb '{verb}'"
+        for target in re.findall(r"^make ([a-z]+)", text, re.MULTILINE):
+            assert f"\n{target}:" in targets, f"{name} names the target '{target}'"
+
+
+def test_documents_link_only_to_files_that_are_there():
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("*/README.md")):
+        for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / link).exists(), f"{path.name} links to {link}"
