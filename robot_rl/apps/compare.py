@@ -11,12 +11,13 @@ import numpy as np
 import tyro
 
 from robot_rl.apps.page import card, details, interval, legend, rate, table, wide_plot, write_page
-from robot_rl.apps.summary import RunSummary, deployed_curve, environment_of, summarize
+from robot_rl.apps.summary import Point, RunSummary, deployed_curve, environment_of, summarize
 from robot_rl.apps.svg import Curve, Level
 from robot_rl.config import config_hash, flatten, to_plain
 from robot_rl.errors import DataError
 from robot_rl.learn.record import RunRecord
 from robot_rl.learn.statistics import Interval, bootstrap, interquartile_mean, paired_difference
+from robot_rl.types import F64
 
 __all__ = ["Cfg", "Group", "group_runs", "main", "write_comparison"]
 
@@ -191,25 +192,19 @@ def _curves(groups: Sequence[Group], colors: Mapping[str, str]) -> str:
     """Mean success over seeds against steps."""
     drawn = []
     for group in groups:
-        by_step: dict[int, list[float]] = {}
-        for record, _ in group.runs:
-            for point in deployed_curve(record):
-                by_step.setdefault(point.step, []).append(point.rate.mean)
-        # A mean over fewer and fewer seeds would bend the curve where runs end.
-        most = max((len(v) for v in by_step.values()), default=0)
-        shown = {step: v for step, v in sorted(by_step.items()) if len(v) == most}
-        around = [bootstrap(v, resamples=500) for v in shown.values()]
+        steps, rates = _aligned([deployed_curve(record) for record, _ in group.runs])
+        around = [bootstrap(column, resamples=500) for column in rates.T]
         drawn.append(
             Curve(
-                x=list(shown),
+                x=steps,
                 y=[i.mean for i in around],
                 low=[i.low for i in around],
                 high=[i.high for i in around],
                 color=colors[group.label],
                 has_dots=True,
                 tips=[
-                    f"{group.label} at {step:,}: {i.mean:.0%} over {most} seeds"
-                    for step, i in zip(shown, around, strict=True)
+                    f"{group.label} at {step:,.0f}: {i.mean:.0%} over {len(rates)} seeds"
+                    for step, i in zip(steps, around, strict=True)
                 ],
             )
         )
@@ -217,8 +212,23 @@ def _curves(groups: Sequence[Group], colors: Mapping[str, str]) -> str:
     levels = [Level(y=float(np.mean(bases)))] if bases else []
     marks = dict(colors) | ({f"base {rate(levels[0].y)}": "soft"} if levels else {})
     picture = wide_plot(drawn, "mean success against environment steps", levels)
-    note = "Evaluated success, mean over seeds at the steps where all seeds were evaluated."
+    note = "Evaluated success, mean over seeds; between evaluations, the straight line counts."
     return card("Success", legend(marks) + picture, note)
+
+
+def _aligned(curves: Sequence[Sequence[Point]]) -> tuple[F64, F64]:
+    """Curves over common steps (k,), one row a run (n, k): runs are evaluated as episodes end.
+
+    They stop where the shortest ends: a mean over fewer and fewer seeds would bend.
+    """
+    curves = [points for points in curves if points]
+    if not curves:
+        return np.zeros(0), np.zeros((0, 0))
+    start, stop = max(c[0].step for c in curves), min(c[-1].step for c in curves)
+    count = max(len(c) for c in curves) if stop > start else 1
+    steps = np.linspace(start, max(start, stop), count)
+    rows = [np.interp(steps, [p.step for p in c], [p.rate.mean for p in c]) for c in curves]
+    return steps, np.array(rows)
 
 
 def _differences_of_success(groups: Sequence[Group]) -> str:

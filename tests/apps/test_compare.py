@@ -6,6 +6,7 @@ import pytest
 
 from robot_rl.apps import compare
 from robot_rl.errors import DataError
+from robot_rl.learn.run import RunFolder
 
 
 @pytest.fixture
@@ -59,6 +60,18 @@ def test_runs_of_one_configuration_need_no_comparison_to_be_shown(tmp_path, make
     page = compare.write_comparison([tmp_path / "a"], tmp_path / "c.html").read_text()
     assert "1 configurations, 1 runs" in page
     assert "Final success against" not in page
+
+
+def test_curves_of_runs_evaluated_at_other_steps_are_averaged_all_the_same(tmp_path):
+    for seed, middle in ((0, 1000), (1, 1060), (2, 940)):
+        run = RunFolder.create(tmp_path / f"s{seed}", {"env": "peg", "seed": seed})
+        for step, good in ((0, 0), (middle, 5), (2000 + seed, 10)):
+            run.log_eval(step, "residual", range(10), [i < good for i in range(10)], [5] * 10)
+        run.finish()
+    page = compare.write_comparison([tmp_path], tmp_path / "c.html").read_text()
+    assert "all at 0: 0% over 3 seeds" in page
+    assert "all at 1,000: 50% over 3 seeds" in page
+    assert "all at 2,000: 100% over 3 seeds" in page
 
 
 def test_folders_without_runs_are_refused(tmp_path):
