@@ -125,7 +125,8 @@ def bench_sampling(transitions: int = 20_000, batch: int = 256) -> dict[str, flo
                 store.append(episode)
             cache = TrainingCache.build(store, Path(folder) / "cache", CacheCfg())
         rows = len(cache.low["state"])
-        ram = {name: cache.images(name, np.arange(rows)) for name in CAMERAS}
+        index = np.arange(rows)
+        ram = {name: np.ascontiguousarray(cache.images(name, index)) for name in CAMERAS}
 
         def draw() -> np.ndarray:
             return rng.integers(rows, size=batch)

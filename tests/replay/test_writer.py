@@ -117,6 +117,21 @@ def test_a_sealed_but_unmoved_recording_is_finished_at_the_next_opening(store, m
         assert reopened.partials() == []
 
 
+def test_a_journal_left_behind_by_a_finished_seal_is_not_sealed_twice(store, monkeypatch):
+    writer = store.begin()
+    _record(writer, 3)
+    monkeypatch.setattr(store, "seal_journal", lambda name: name)
+    writer.seal("success", "human")
+    store.close()
+    path = store.journal(writer.id)
+    left_behind = path.read_bytes()
+    EpisodeStore.open(store.path, mode="a").close()
+    path.write_bytes(left_behind)  # as if killed between the rename and removing the journal
+    with EpisodeStore.open(store.path, mode="a") as reopened:
+        assert reopened.ids() == [writer.id]
+        assert not path.exists()
+
+
 def test_repair_salvages_the_complete_steps_of_a_cut_off_recording(store):
     writer = store.begin({"task": "peg"})
     _record(writer, 4)
