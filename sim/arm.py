@@ -7,15 +7,29 @@ code cannot disagree. Capsules instead of meshes: about 60 times faster to rende
 licence but ours.
 """
 
+from typing import Literal
+
 import mujoco
 import numpy as np
 
+from robot_rl.errors import ConfigError
 from robot_rl.types import F64, ArmSpec
 
-__all__ = ["DRIVE_DAMPING", "DRIVE_STIFFNESS", "add_arm", "body_name", "tendon_name"]
+__all__ = [
+    "DRIVE_DAMPING",
+    "DRIVE_STIFFNESS",
+    "FINGERS",
+    "ArmLook",
+    "add_arm",
+    "add_tool_site",
+    "body_name",
+    "split_transform",
+    "tendon_name",
+    "touch_scene",
+]
 
-ARM_CONTACT = {"contype": 2, "conaffinity": 1}
-"""Arms touch the scene (contype 1), not themselves: the joint and workspace limits see to that."""
+ArmLook = Literal["primitives", "menagerie"]
+FINGERS = ("left", "right")
 
 # (mass, centre of mass, xx yy zz xy xz yz about it) a link.
 # Ref: Gaz et al. 2019, "Dynamic identification of the Franka Emika Panda", as in franka_ros.
@@ -72,29 +86,59 @@ def tendon_name(arm: ArmSpec) -> str:
     return f"{arm.name}/width"
 
 
-def add_arm(spec: mujoco.MjSpec, arm: ArmSpec) -> mujoco.MjsBody:
+def add_arm(spec: mujoco.MjSpec, arm: ArmSpec, look: ArmLook = "primitives") -> mujoco.MjsBody:
     """Add base, seven links, hand and, if `arm` has one, the gripper; return the hand's body.
 
     Joints and their position actuators are named by `arm.joint_names`; the site "<name>/tcp"
     lies at the tool centre point. All bodies are compensated for gravity, as Franka does.
+
+    Args:
+        spec: The scene.
+        arm: The arm.
+        look: Our capsules, or the Panda's meshes, masses and contacts of MuJoCo Menagerie.
+
+    Raises:
+        MissingExtraError: `look` is "menagerie", which is not installed.
+        ConfigError: There is no such look.
     """
+    if look == "menagerie":
+        from sim.menagerie import add_menagerie_arm
+
+        hand = add_menagerie_arm(spec, arm)
+    elif look == "primitives":
+        hand = _add_primitives_arm(spec, arm)
+    else:
+        raise ConfigError(f"arm_look is '{look}', but must be 'primitives' or 'menagerie'.")
+    for i, joint in enumerate(arm.joint_names):
+        _add_drive(spec, arm, i, joint)
+    if arm.gripper is not None:
+        _add_gripper_drive(spec, arm)
+    return hand
+
+
+def _add_primitives_arm(spec: mujoco.MjSpec, arm: ArmSpec) -> mujoco.MjsBody:
+    """The bodies of the arm, without drives; returns the hand's."""
     base = spec.worldbody.add_body(name=body_name(arm, "base"), gravcomp=1)
-    base.pos, base.quat = _split(arm.T_world_base)
+    base.pos, base.quat = split_transform(arm.T_world_base)
     _capsule(base, (0, 0, 0.0), (0, 0, 0.12), 0.075, _DARK)
     parent = base
     for i, joint in enumerate(arm.joint_names):
         parent = _add_link(parent, arm, i, joint)
-        _add_drive(spec, arm, i, joint)
-    tcp = parent.add_site(name=body_name(arm, "tcp"), size=[0.004, 0.004, 0.004], group=4)
-    tcp.pos, tcp.quat = _split(arm.T_flange_tcp)
+    add_tool_site(parent, arm)
     hand = parent.add_body(name=body_name(arm, "hand"), gravcomp=1)
     hand.pos = [0, 0, _FLANGE_TO_HAND_M]
     hand.quat = [np.cos(np.pi / 8), 0, 0, -np.sin(np.pi / 8)]  # -45 degrees about the flange
     _inertial(hand, 0.73, (-0.01, 0, 0.03), (0.001, 0.0025, 0.0017, 0, 0, 0))
     _capsule(hand, (0, -0.075, 0.03), (0, 0.075, 0.03), 0.028, _LIGHT)
     if arm.gripper is not None:
-        _add_gripper(spec, hand, arm)
+        _add_fingers(hand, arm)
     return hand
+
+
+def add_tool_site(link: mujoco.MjsBody, arm: ArmSpec) -> None:
+    """Mark the tool centre point on the last link."""
+    tcp = link.add_site(name=body_name(arm, "tcp"), size=[0.004, 0.004, 0.004], group=4)
+    tcp.pos, tcp.quat = split_transform(arm.T_flange_tcp)
 
 
 def _add_link(parent: mujoco.MjsBody, arm: ArmSpec, i: int, joint_name: str) -> mujoco.MjsBody:
@@ -122,32 +166,37 @@ def _add_drive(spec: mujoco.MjSpec, arm: ArmSpec, i: int, joint: str) -> None:
     drive.ctrlrange = [arm.joint_lower_rad[i], arm.joint_upper_rad[i]]
 
 
-def _add_gripper(spec: mujoco.MjSpec, hand: mujoco.MjsBody, arm: ArmSpec) -> None:
-    """Two coupled fingers with box pads; their distance is driven through one tendon."""
+def _add_fingers(hand: mujoco.MjsBody, arm: ArmSpec) -> None:
+    """Two fingers with box pads, sliding along the hand's y axis."""
     assert arm.gripper is not None
-    stroke = arm.gripper.max_width_m / 2
-    tendon = spec.add_tendon(name=tendon_name(arm))
-    names = []
-    for side, sign in (("left", 1.0), ("right", -1.0)):
+    for side, sign in zip(FINGERS, (1.0, -1.0), strict=True):
         finger = hand.add_body(name=body_name(arm, side), gravcomp=1)
         finger.pos = [0, 0, _HAND_TO_FINGER_M]
         _inertial(finger, 0.015, (0, 0.01 * sign, 0.03), (6e-6, 6e-6, 2e-6, 0, 0, 0))
-        name = body_name(arm, f"{side}_slide")
         slide = finger.add_joint(
-            name=name, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, sign, 0], range=[0, stroke]
+            name=body_name(arm, f"{side}_slide"),
+            type=mujoco.mjtJoint.mjJNT_SLIDE,
+            axis=[0, sign, 0],
+            range=[0, arm.gripper.max_width_m / 2],
         )
         slide.armature, slide.damping[0] = 0.1, 5.0
         _box(finger, (0, 0.0145 * sign, 0.022), (0.010, 0.007, 0.022), _DARK)
         pad = _box(finger, (0, 0.0045 * sign, 0.044), (0.010, 0.0045, 0.010), _DARK)
         pad.condim, pad.friction = 4, [1.2, 0.01, 0.0001]
         pad.solimp[:3] = [0.95, 0.99, 0.001]
-        tendon.wrap_joint(name, 1.0)
-        names.append(name)
+
+
+def _add_gripper_drive(spec: mujoco.MjSpec, arm: ArmSpec) -> None:
+    """Couple the fingers, and drive their distance through one tendon."""
+    assert arm.gripper is not None
+    tendon = spec.add_tendon(name=tendon_name(arm))
+    slides = [body_name(arm, f"{side}_slide") for side in FINGERS]
+    for slide in slides:
+        tendon.wrap_joint(slide, 1.0)
     couple = spec.add_equality(
-        type=mujoco.mjtEq.mjEQ_JOINT, name1=names[0], name2=names[1], solref=[0.005, 1]
+        type=mujoco.mjtEq.mjEQ_JOINT, name1=slides[0], name2=slides[1], solref=[0.005, 1]
     )
     couple.data[:2] = [0, 1]
-    spec.add_exclude(bodyname1=body_name(arm, "left"), bodyname2=body_name(arm, "right"))
     drive = spec.add_actuator(
         name=tendon_name(arm), target=tendon_name(arm), trntype=mujoco.mjtTrn.mjTRN_TENDON
     )
@@ -158,7 +207,13 @@ def _add_gripper(spec: mujoco.MjSpec, hand: mujoco.MjsBody, arm: ArmSpec) -> Non
     drive.ctrlrange = [0, arm.gripper.max_width_m]
 
 
-def _split(T: F64) -> tuple[list[float], list[float]]:
+def touch_scene(geom: mujoco.MjsGeom) -> mujoco.MjsGeom:
+    """Let a part of an arm touch the scene, but no arm: limits keep arms from themselves."""
+    geom.contype, geom.conaffinity = 2, 1
+    return geom
+
+
+def split_transform(T: F64) -> tuple[list[float], list[float]]:
     """Position and quaternion (w, x, y, z) of a transform."""
     quat = np.zeros(4)
     mujoco.mju_mat2Quat(quat, np.ascontiguousarray(T[:3, :3]).ravel())
@@ -179,13 +234,9 @@ def _capsule(
     radius: float,
     rgba: tuple[float, ...],
 ) -> None:
-    body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_CAPSULE,
-        fromto=[*start, *end],
-        size=[radius, 0, 0],
-        rgba=list(rgba),
-        **ARM_CONTACT,
-    )
+    geom = body.add_geom(type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=[*start, *end])
+    geom.size, geom.rgba = [radius, 0, 0], list(rgba)
+    touch_scene(geom)
 
 
 def _box(
@@ -194,10 +245,6 @@ def _box(
     half: tuple[float, ...],
     rgba: tuple[float, ...],
 ) -> mujoco.MjsGeom:
-    return body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        pos=list(pos),
-        size=list(half),
-        rgba=list(rgba),
-        **ARM_CONTACT,
-    )
+    geom = body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=list(pos), size=list(half))
+    geom.rgba = list(rgba)
+    return touch_scene(geom)

@@ -54,8 +54,9 @@ class BatchedTwin:
         self._bridge = Bridge(robot.arms)
         self._ticks = round(1 / (task.control_hz * BRIDGE_PERIOD_S))
         self._hold_steps = int(np.ceil(task.hold_s * task.control_hz - 1e-6))
-        self._batch = Batch(twin.build().compile(), num_envs, num_threads)
-        self._layout = Layout(self._batch.model, robot)
+        self._model: mujoco.MjModel = twin.build().compile()
+        self._batch = Batch(self._model, num_envs, num_threads)
+        self._layout = Layout(self._model, robot)
         self._rows = {name: self._batch.bind(name) for name in _STATE}
         self._fields = [
             self._batch.expand(name)
@@ -172,7 +173,7 @@ class BatchedTwin:
         """
         layout = self._layout
         self._bridge.aim(self._q_command, self._gripper_command)
-        control = np.empty((len(ids), self._ticks, _SUBSTEPS, self._batch.model.nu))
+        control = np.empty((len(ids), self._ticks, _SUBSTEPS, self._model.nu))
         for tick in range(self._ticks):
             q, gripper = self._bridge.step(ids)
             control[:, tick, :, layout.ctrl] = q.T[..., None]

@@ -97,14 +97,14 @@ class SimPort:
         """Compile the scene and put it at its first start (seed 0)."""
         if self._model is not None:
             return
-        self._model = self._twin.build().compile()
-        self._data = mujoco.MjData(self._model)
-        self._layout = Layout(self._model, self.spec)
+        model: mujoco.MjModel = self._twin.build().compile()
+        self._layout = Layout(model, self.spec)
         self._fields = ModelFields(
-            gain=self._model.actuator_gainprm,
-            bias=self._model.actuator_biasprm,
-            friction=self._model.geom_friction,
+            gain=model.actuator_gainprm,
+            bias=model.actuator_biasprm,
+            friction=model.geom_friction,
         )
+        self._model, self._data = model, mujoco.MjData(model)
         self.reset(0)
 
     def reset(self, seed: int) -> None:

@@ -10,7 +10,7 @@ from robot_rl.control.franka import franka_arm
 from robot_rl.env.task import Task
 from robot_rl.geometry import matrix_from_quat
 from robot_rl.types import F32, F64, ArmSpec, RobotSpec, RobotState
-from sim.arm import add_arm
+from sim.arm import ArmLook, add_arm
 from sim.scene import add_box, add_object, add_wrist_camera, empty_scene
 from sim.tasks.tool import DOWN, grip, joints_at, pose, stack, tool, toward
 from sim.twin import Start
@@ -46,6 +46,7 @@ class BimanualLiftTwin:
         load_n: Half range of the hidden constant load on both hands, along each axis.
         step_m: Motion of an action of 1.
         horizon: Steps of an episode.
+        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
     """
 
     name: str = "bimanual-lift"
@@ -60,6 +61,7 @@ class BimanualLiftTwin:
     load_n: float = 3.0
     step_m: float = 0.015
     horizon: int = 120
+    arm_look: ArmLook = "primitives"
 
     @cached_property
     def robot(self) -> RobotSpec:
@@ -86,7 +88,7 @@ class BimanualLiftTwin:
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
         spec = empty_scene(self.name)
-        hands = [add_arm(spec, arm) for arm in self.robot.arms]
+        hands = [add_arm(spec, arm, self.arm_look) for arm in self.robot.arms]
         add_wrist_camera(hands[0])
         tray = add_object(spec, "tray", (0.5, 0.0, _TRAY_HALF_M[2]))
         add_box(tray, (0, 0, 0), _TRAY_HALF_M, _TRAY, mass_kg=0.3)

@@ -9,7 +9,7 @@ import numpy as np
 from robot_rl.control.franka import franka_arm
 from robot_rl.env.task import Task
 from robot_rl.types import F32, F64, RobotSpec, RobotState
-from sim.arm import add_arm
+from sim.arm import ArmLook, add_arm
 from sim.scene import add_box, add_fixture, add_wrist_camera, empty_scene
 from sim.tasks.tool import DOWN, joints_at, pose, stack, tool, toward
 from sim.twin import Start
@@ -37,6 +37,7 @@ class DrawerTwin:
         load_n: Half range of the hidden constant load on the hand, along each axis.
         step_m: Motion of an action of 1.
         horizon: Steps of an episode.
+        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
     """
 
     name: str = "drawer"
@@ -49,6 +50,7 @@ class DrawerTwin:
     load_n: float = 5.0
     step_m: float = 0.015
     horizon: int = 120
+    arm_look: ArmLook = "primitives"
 
     @cached_property
     def robot(self) -> RobotSpec:
@@ -80,7 +82,7 @@ class DrawerTwin:
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
         spec = empty_scene(self.name, look_at=(0.5, 0.0, 0.1))
-        add_wrist_camera(add_arm(spec, self.robot.arms[0]))
+        add_wrist_camera(add_arm(spec, self.robot.arms[0], self.arm_look))
         # The origin of the cabinet lies on the table below the handle of the closed drawer.
         cabinet = add_fixture(spec, "cabinet", (0.58, 0.0, 0.0))
         front = self.slot_m + _BAR_HALF_M
@@ -131,7 +133,7 @@ class DrawerTwin:
 
     def achieved(self, state: RobotState) -> bool:
         """The drawer is open."""
-        return state.signals["drawer"][..., 0] > self.open_m
+        return np.greater(state.signals["drawer"][..., 0], self.open_m)
 
     def expert(self, state: RobotState) -> F32:
         """Along a cone over the slot, down into it, and pull while the fingers are in."""

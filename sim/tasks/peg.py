@@ -15,7 +15,7 @@ from robot_rl.control.franka import franka_arm
 from robot_rl.env.task import Task
 from robot_rl.errors import ConfigError
 from robot_rl.types import F32, F64, ArmSpec, RobotSpec, RobotState
-from sim.arm import ARM_CONTACT, add_arm
+from sim.arm import ArmLook, add_arm, touch_scene
 from sim.scene import add_box, add_fixture, add_wrist_camera, empty_scene
 from sim.tasks.tool import DOWN, joints_at, pose, stack, tool, toward
 from sim.twin import Start
@@ -52,18 +52,20 @@ class PegTwin:
         load_n: Half range of the hidden constant load on the hand, along each axis.
         step_m: Motion of an action of 1.
         horizon: Steps of an episode.
+        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
         approach: Speed of the expert, as a share of a full step, where walls are near.
     """
 
     name: str = "peg"
     clearance_m: float = 0.0008
     peg_half_m: float = 0.005
-    start_range_m: float = 0.06
-    hole_range_m: float = 0.05
+    start_range_m: float = 0.04
+    hole_range_m: float = 0.03
     gain_spread: float = 0.2
     load_n: float = 5.0
-    step_m: float = 0.006
+    step_m: float = 0.005
     horizon: int = 100
+    arm_look: ArmLook = "primitives"
     approach: float = 0.3
 
     def __post_init__(self) -> None:
@@ -96,14 +98,15 @@ class PegTwin:
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
         spec = empty_scene(self.name)
-        hand = add_arm(spec, self.robot.arms[0])
+        hand = add_arm(spec, self.robot.arms[0], self.arm_look)
         add_wrist_camera(hand)
         half = self.peg_half_m
-        shaft = hand.add_geom(name="peg", type=mujoco.mjtGeom.mjGEOM_BOX, **ARM_CONTACT)
+        shaft = touch_scene(hand.add_geom(name="peg", type=mujoco.mjtGeom.mjGEOM_BOX))
         shaft.pos = [0, 0, _HAND_TO_PEG_M + _PEG_LENGTH_M / 2]
         shaft.size, shaft.rgba = [half, half, _PEG_LENGTH_M / 2], list(_STEEL)
-        grip = hand.add_geom(type=mujoco.mjtGeom.mjGEOM_CAPSULE, size=[0.015, 0, 0], **ARM_CONTACT)
-        grip.fromto, grip.rgba = [0, 0, 0.03, 0, 0, 0.09], [0.2, 0.2, 0.22, 1]
+        grip = touch_scene(hand.add_geom(type=mujoco.mjtGeom.mjGEOM_CAPSULE))
+        grip.size = [0.015, 0, 0]
+        grip.fromto, grip.rgba = [0, 0, 0.03, 0, 0, _HAND_TO_PEG_M], [0.2, 0.2, 0.22, 1]
         block = add_fixture(spec, "hole", (0.5, 0.0, _BLOCK_HEIGHT_M))
         _add_block(block, half + self.clearance_m)
         return spec

@@ -9,7 +9,7 @@ import numpy as np
 from robot_rl.control.franka import franka_arm
 from robot_rl.env.task import Task
 from robot_rl.types import F32, RobotSpec, RobotState
-from sim.arm import add_arm
+from sim.arm import ArmLook, add_arm
 from sim.scene import add_box, add_object, add_wrist_camera, empty_scene
 from sim.tasks.tool import DOWN, grip, joints_at, pose, stack, tool, toward
 from sim.twin import Start
@@ -33,6 +33,7 @@ class PickLiftTwin:
         load_n: Half range of the hidden constant load on the hand, along each axis.
         step_m: Motion of an action of 1.
         horizon: Steps of an episode.
+        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
     """
 
     name: str = "pick-lift"
@@ -46,6 +47,7 @@ class PickLiftTwin:
     load_n: float = 5.0
     step_m: float = 0.015
     horizon: int = 100
+    arm_look: ArmLook = "primitives"
 
     @cached_property
     def robot(self) -> RobotSpec:
@@ -71,7 +73,7 @@ class PickLiftTwin:
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
         spec = empty_scene(self.name)
-        add_wrist_camera(add_arm(spec, self.robot.arms[0]))
+        add_wrist_camera(add_arm(spec, self.robot.arms[0], self.arm_look))
         half = self.cube_half_m
         cube = add_object(spec, "cube", (0.5, 0.0, half))
         add_box(cube, (0, 0, 0), (half, half, half), _RED, mass_kg=0.1)

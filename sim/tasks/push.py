@@ -9,7 +9,7 @@ import numpy as np
 from robot_rl.control.franka import franka_arm
 from robot_rl.env.task import Task
 from robot_rl.types import F32, RobotSpec, RobotState
-from sim.arm import add_arm
+from sim.arm import ArmLook, add_arm
 from sim.scene import add_cylinder, add_fixture, add_object, add_wrist_camera, empty_scene
 from sim.tasks.tool import DOWN, joints_at, pose, stack, tool, toward
 from sim.twin import Start
@@ -36,6 +36,7 @@ class PushTwin:
         load_n: Half range of the hidden constant load on the hand, along each axis.
         step_m: Motion of an action of 1.
         horizon: Steps of an episode.
+        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
     """
 
     name: str = "push"
@@ -48,6 +49,7 @@ class PushTwin:
     load_n: float = 5.0
     step_m: float = 0.012
     horizon: int = 150
+    arm_look: ArmLook = "primitives"
 
     @cached_property
     def robot(self) -> RobotSpec:
@@ -74,7 +76,7 @@ class PushTwin:
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
         spec = empty_scene(self.name)
-        add_wrist_camera(add_arm(spec, self.robot.arms[0]))
+        add_wrist_camera(add_arm(spec, self.robot.arms[0], self.arm_look))
         puck = add_object(spec, "puck", (0.45, 0.0, _PUCK_HALF_HEIGHT_M))
         half = _PUCK_HALF_HEIGHT_M
         add_cylinder(puck, self.puck_radius_m, half, _BLUE, mass_kg=0.2, friction=0.3, priority=1)

@@ -15,7 +15,7 @@ from robot_rl.geometry import (
     rotvec_from_matrix,
 )
 from robot_rl.types import F32, F64, RobotSpec, RobotState
-from sim.arm import add_arm
+from sim.arm import ArmLook, add_arm
 from sim.scene import add_box, add_fixture, add_wrist_camera, empty_scene
 from sim.tasks.tool import DOWN, joints_at, stack, tool, toward
 from sim.twin import Start
@@ -36,6 +36,7 @@ class ReachTwin:
         gain_spread: Half range of the hidden drive gain, about 1.
         load_n: Half range of the hidden constant load on the hand, along each axis.
         horizon: Steps of an episode.
+        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
     """
 
     name: str = "reach"
@@ -46,6 +47,7 @@ class ReachTwin:
     gain_spread: float = 0.2
     load_n: float = 5.0
     horizon: int = 60
+    arm_look: ArmLook = "primitives"
 
     @cached_property
     def robot(self) -> RobotSpec:
@@ -71,7 +73,7 @@ class ReachTwin:
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
         spec = empty_scene(self.name, look_at=(0.45, 0.0, 0.3))
-        add_wrist_camera(add_arm(spec, self.robot.arms[0]))
+        add_wrist_camera(add_arm(spec, self.robot.arms[0], self.arm_look))
         goal = add_fixture(spec, "goal", (0.45, 0.0, 0.3))
         add_box(goal, (0, 0, 0), (0.012, 0.03, 0.003), _GREEN, solid=False)
         add_box(goal, (0, 0, -0.02), (0.003, 0.003, 0.02), _GREEN, solid=False)

@@ -68,7 +68,7 @@ def test_rendering_does_not_change_the_physics():
 def test_an_unknown_camera_is_named_with_those_that_exist():
     port = make_port("peg")
     port.connect()
-    with pytest.raises(UnknownNameError, match="unknown camera 'back'. Available: front, wrist"):
+    with pytest.raises(UnknownNameError, match=r"unknown camera 'back'. Available: front, wrist"):
         port.render("back")
     port.close()
 

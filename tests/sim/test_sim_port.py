@@ -101,12 +101,12 @@ def test_a_delayed_command_moves_nothing_before_its_time():
 
 
 def test_a_negative_delay_is_refused():
-    with pytest.raises(ConfigError, match="delay_s is -0.1, but must be >= 0"):
+    with pytest.raises(ConfigError, match=r"delay_s is -0.1, but must be >= 0"):
         make_port("reach", delay_s=-0.1)
 
 
 def test_an_unknown_task_is_named_with_those_that_exist():
-    with pytest.raises(UnknownNameError, match="unknown task 'pegg'. Available: bimanual-lift"):
+    with pytest.raises(UnknownNameError, match=r"unknown task 'pegg'. Available: bimanual-lift"):
         make_port("pegg")
 
 
