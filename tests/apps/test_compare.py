@@ -5,6 +5,7 @@ import html.parser
 import pytest
 
 from robot_rl.apps import compare
+from robot_rl.apps.groups import group_runs
 from robot_rl.errors import DataError
 from robot_rl.learn.run import RunFolder
 
@@ -19,13 +20,13 @@ def runs(tmp_path, make_run):
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one_group(runs):
-    groups = compare.group_runs([runs])
+    groups = group_runs([runs])
     assert [(g.label, len(g.runs)) for g in groups] == [("residual", 3), ("rlpd", 3)]
     assert set(groups[0].finals()) == {"0", "1", "2"}
 
 
 def test_order_follows_the_command_line_and_no_run_counts_twice(runs):
-    groups = compare.group_runs([runs / "rlpd-s1", runs])
+    groups = group_runs([runs / "rlpd-s1", runs])
     assert [(g.label, len(g.runs)) for g in groups] == [("rlpd", 3), ("residual", 3)]
 
 
@@ -33,7 +34,7 @@ def test_groups_are_named_by_what_differs(tmp_path, make_run):
     for scale in (0.2, 0.4):
         config = {"learn": {"scale": scale, "method": "residual"}}
         make_run(tmp_path / f"{scale}", steps=600, config=config).finish()
-    assert [g.label for g in compare.group_runs([tmp_path])] == ["scale 0.2", "scale 0.4"]
+    assert [g.label for g in group_runs([tmp_path])] == ["scale 0.2", "scale 0.4"]
 
 
 def test_the_page_tells_what_differs_and_who_is_better(runs, capsys):
@@ -76,6 +77,6 @@ def test_curves_of_runs_evaluated_at_other_steps_are_averaged_all_the_same(tmp_p
 
 def test_folders_without_runs_are_refused(tmp_path):
     with pytest.raises(DataError, match="holds no run"):
-        compare.group_runs([tmp_path])
+        group_runs([tmp_path])
     with pytest.raises(DataError, match="no runs to compare"):
-        compare.group_runs([])
+        group_runs([])
