@@ -66,8 +66,9 @@ class BCCfg:
     """Smallest half range an action is divided by, in the action's own units."""
     bootstrap: bool = True
     """Whether each member of the ensemble resamples the episodes."""
-    held_out: float = 0.1
-    """Share of episodes kept for choosing the checkpoint where no score is given."""
+    held_out: float = 0.0
+    """Share of episodes kept back to choose a checkpoint by, where no score is given; 0 takes the
+    last checkpoint: with few demonstrations the held-out error rises while success still does."""
     checks: int = 4
     """Checkpoints compared, evenly spaced; the last is the end of training."""
     flow_steps: int = 8
@@ -114,8 +115,8 @@ def fit(
         demos: Episodes whose executed actions are imitated.
         seed: Of the initial weights, the resampling and the batches.
         score: Success of a policy, higher is better, measured on *selection* seeds: never on those
-            that the result is later evaluated on. Without it the held-out error decides; members
-            of a bootstrapped ensemble are judged on the episodes that each did not draw.
+            that the result is later evaluated on. Without it the error on `cfg.held_out` decides,
+            or else the last checkpoint is taken.
         init: Policy of the same kind and sizes to start from, with its normaliser, to refresh a
             base on demonstrations and own successes.
         weights: How often each episode is drawn, relative to the others; all equal by default.
@@ -128,7 +129,7 @@ def fit(
     """
     windows = ChunkWindows.cut(demos, cfg.chunk, weights=weights)
     train, check = _split(windows, cfg, seed, holds_out=score is None)
-    pupil = _PUPILS[cfg.kind](cfg, train, check, seed=seed, init=init)
+    pupil = _PUPILS[cfg.kind](cfg, train, seed=seed, init=init)
     marks = {round(cfg.steps * (k + 1) / cfg.checks) for k in range(cfg.checks)}
     best = -np.inf
     every = max(1, cfg.steps // 100)
@@ -138,7 +139,7 @@ def fit(
         if progress is not None and (done % every == 0 or done == cfg.steps):
             progress(done, loss)
         if done in marks:
-            value = _value(pupil, score)
+            value = _value(pupil, score, check)
             logger.info("bc: step %d, loss %.4f, value %.4f", done, loss, value)
             if value >= best:  # of equals the later: it has seen more
                 best = value
@@ -146,16 +147,20 @@ def fit(
     return pupil.best()
 
 
-def _value(pupil: Pupil, score: Callable[[BasePolicy], float] | None) -> float:
-    """What a checkpoint is worth: its score, else minus its held-out error."""
-    return -pupil.error() if score is None else score(pupil.policy)
+def _value(
+    pupil: Pupil, score: Callable[[BasePolicy], float] | None, check: ChunkWindows | None
+) -> float:
+    """What a checkpoint is worth: its score, else minus its held-out error, else all the same."""
+    if score is not None:
+        return score(pupil.policy)
+    return 0.0 if check is None else -pupil.error(check)
 
 
 def _split(
     windows: ChunkWindows, cfg: BCCfg, seed: int, *, holds_out: bool
 ) -> tuple[ChunkWindows, ChunkWindows | None]:
     """Training and held-out windows, by whole episodes; None where nothing need be held out."""
-    if not holds_out or cfg.held_out == 0 or (cfg.kind == "mlp" and cfg.bootstrap):
+    if not holds_out or cfg.held_out == 0:
         return windows, None
     episodes = np.unique(windows.episode[windows.weight > 0])
     count = int(np.ceil(cfg.held_out * len(episodes)))

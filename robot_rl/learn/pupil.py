@@ -34,8 +34,8 @@ class Pupil(Protocol):
         """
         ...
 
-    def error(self) -> float:
-        """Error on held-out windows; on the training windows where there are none."""
+    def error(self, windows: ChunkWindows) -> float:
+        """Mean error on windows that it was not trained on."""
         ...
 
     def keep(self) -> None:

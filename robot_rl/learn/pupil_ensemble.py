@@ -38,7 +38,6 @@ class EnsemblePupil:
         self,
         cfg: "BCCfg",
         train: ChunkWindows,
-        check: ChunkWindows | None,
         *,
         seed: int,
         init: BasePolicy | None,
@@ -49,12 +48,9 @@ class EnsemblePupil:
         self._generator = torch.Generator().manual_seed(seed)
         self._state, self._unit, self._mask = self._tensors(train)
         weight = np.repeat(train.weight[None].astype(np.float64), cfg.members, 0)
-        counts = bootstrap_counts(train, cfg.members, rng) if cfg.bootstrap else None
-        self._sampler = WindowSampler(weight if counts is None else weight * counts, rng)
-        # Which windows judge which member: those it never saw, all if it saw all.
-        unseen = (weight > 0) if counts is None else (weight > 0) & (counts == 0)
-        self._judged = [None if check is not None or not row.any() else row for row in unseen]
-        self._check = self._tensors(check) if check is not None else None
+        if cfg.bootstrap:
+            weight *= bootstrap_counts(train, cfg.members, rng)
+        self._sampler = WindowSampler(weight, rng)
         self._best = self.policy.arrays()
 
     @staticmethod
@@ -109,15 +105,11 @@ class EnsemblePupil:
         net.step(lr, weight_decay=self._cfg.weight_decay)
         return loss
 
-    def error(self) -> float:
-        """Mean over members of the squared error of the windows that a member did not draw."""
-        state, unit, mask = self._check or (self._state, self._unit, self._mask)
+    def error(self, windows: ChunkWindows) -> float:
+        """Mean over members of their squared error."""
+        state, unit, mask = self._tensors(windows)
         off = self.policy.net.forward(state).sub_(unit).square_().mul_(mask)
-        errors = []
-        for member, judged in zip(off, self._judged, strict=True):
-            rows = slice(None) if judged is None else torch.from_numpy(judged)
-            errors.append(float(member[rows].sum() / mask[rows].sum().clamp_min(1.0)))
-        return float(np.mean(errors))
+        return float(off.mean(0).sum() / mask.sum())
 
     def keep(self) -> None:
         """See `Pupil.keep`."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ModulePupil"]
 
+_CHECK_ROWS = 256  # windows at once: bounds the memory that images take
+
 
 class ModulePupil:
     """A policy with a torch module `net` and a `loss`: ACT or flow."""
@@ -32,7 +34,6 @@ class ModulePupil:
         self,
         cfg: "BCCfg",
         train: ChunkWindows,
-        check: ChunkWindows | None,
         *,
         seed: int,
         init: BasePolicy | None,
@@ -50,7 +51,6 @@ class ModulePupil:
             train.weight[None].astype(np.float64), np.random.default_rng((seed, 0))
         )
         self._train = train
-        self._check = train if check is None else check
         self._optimiser = torch.optim.AdamW(
             self.policy.net.parameters(), weight_decay=cfg.weight_decay
         )
@@ -86,15 +86,15 @@ class ModulePupil:
         net.eval()
         return value
 
-    def error(self) -> float:
-        """The loss on held-out windows, with the same noise at every check."""
+    def error(self, windows: ChunkWindows) -> float:
+        """The mean loss, with the same noise at every check."""
         generator = torch.Generator().manual_seed(self._seed)
         total = 0.0
         with torch.no_grad():
-            for start in range(0, len(self._check), 256):
-                rows = np.arange(start, min(start + 256, len(self._check)))
-                total += float(self._loss(self._check.rows(rows), generator, 0.0)) * len(rows)
-        return total / len(self._check)
+            for start in range(0, len(windows), _CHECK_ROWS):
+                part = windows.rows(np.arange(start, min(start + _CHECK_ROWS, len(windows))))
+                total += float(self._loss(part, generator, 0.0)) * len(part)
+        return total / len(windows)
 
     def keep(self) -> None:
         """See `Pupil.keep`."""
