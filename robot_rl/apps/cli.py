@@ -1,9 +1,10 @@
 """`robot-rl <verb>`: finds the verb's module, reads its options, turns errors into one clear line.
 
 A verb is a module `robot_rl.apps.<verb>` with a frozen dataclass `Cfg` (field docstrings are its
-help) and `main(cfg) -> int`; one with verbs of its own reads them itself in `main(arguments)`. It
-is imported only when it is called, so that help is instant and a laptop needs neither ROS nor a
-renderer. A verb whose module is not installed does not exist.
+help) and `main(cfg) -> int`, and with `preset(arguments) -> Cfg` where defaults depend on other
+options; one with verbs of its own reads them itself in `main(arguments)`. It is imported only when
+it is called, so that help is instant and a laptop needs neither ROS nor a renderer. A verb whose
+module is not installed does not exist.
 """
 
 import difflib
@@ -76,12 +77,14 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
         return int(module.main(arguments) or 0)
     import tyro
 
+    # A verb may choose its defaults by what is asked for, such as a method's preset.
+    preset = {"default": module.preset(arguments)} if hasattr(module, "preset") else {}
     cfg = tyro.cli(
         module.Cfg,
         prog=f"robot-rl {verb}",
         description=f"{VERBS[verb][0].upper()}{VERBS[verb][1:]}.",
         args=arguments,
-        config=(tyro.conf.OmitArgPrefixes,),
+        **preset,
     )
     return int(module.main(cfg) or 0)
 

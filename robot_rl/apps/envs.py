@@ -42,7 +42,7 @@ def make_env(name: str, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
 
     Returns:
         An environment with a float32 vector, or a dict of "state" and uint8 images, as
-        observation, and a bounded Box as action space.
+        observation, and actions in [-1, 1]; those of gym environments are rescaled.
 
     Raises:
         UnknownNameError: No such task.
@@ -146,6 +146,8 @@ def _plain(env: gym.Env[Any, Any], gym_id: str) -> gym.Env[Any, Any]:
             f"gym environment '{gym_id}' has action space {actions}, but must have a bounded Box. "
             "Wrap it, for one in gymnasium.wrappers.RescaleAction, and register that."
         )
+    if not ((actions.low == -1).all() and (actions.high == 1).all()):
+        env = gym.wrappers.RescaleAction(env, np.float32(-1), np.float32(1))
     space = env.observation_space
     parts = list(space.values()) if isinstance(space, gym.spaces.Dict) else [space]
     if isinstance(space, gym.spaces.Dict) and "state" in space.spaces:

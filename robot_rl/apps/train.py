@@ -1,0 +1,206 @@
+"""`robot-rl train`: what is learned on top of a base, or without one, on any environment.
+
+learning:  transition → episode store → replay → **residual agent → weights → policy**
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import gymnasium as gym
+import tyro
+
+from robot_rl.apps.admission import admit_demos, admit_policy, admit_reward
+from robot_rl.apps.envs import eval_seeds, load_demos, make_env
+from robot_rl.apps.eval import find_policy
+from robot_rl.apps.measure import measure
+from robot_rl.apps.outcome import finish
+from robot_rl.apps.spectator import Spectator
+from robot_rl.apps.threads import use_one_thread
+from robot_rl.errors import ConfigError, RobotRLError
+from robot_rl.learn.jsonl import read_lines
+from robot_rl.learn.progress import Progress
+from robot_rl.learn.residual import ResidualCfg, ResidualLearner, baseline
+from robot_rl.learn.rollout import Driver
+from robot_rl.learn.run import RunFolder
+from robot_rl.policy.base import BasePolicy
+from robot_rl.policy.saved import CONFIG_FILE, load_policy
+from robot_rl.replay.trajectory import Trajectory
+
+__all__ = ["Cfg", "learner_of", "main", "preset"]
+
+Method = Literal["ours", "fast", "filtered-bc", "rlpd", "td3", "ibrl", "base"]
+WITHOUT_BASE = ("rlpd", "td3")
+"""Methods that need no base."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cfg:
+    """Options of `robot-rl train`."""
+
+    env: str
+    """Task, or gym:<id>."""
+    base: Path | None = None
+    """Base to learn on: folder of a saved policy, of robot-rl bc, or of another run."""
+    demos: str = ""
+    """Episode store with demonstrations, or builtin."""
+    method: Method = "ours"
+    """What is learned; ours without a base is rlpd, and without demonstrations td3."""
+    name: str = ""
+    """The run's name; its folder is then runs/NAME."""
+    out: Path | None = None
+    """The run's folder itself (default: runs/<env>-<method>-s<seed>)."""
+    resume: bool = False
+    """Go on with the run in that folder, if there is one."""
+    eval_episodes: int = 100
+    """How many of the task's frozen evaluation seeds measure the base and what is deployed."""
+    videos: int = 4
+    """Episodes to film at the end."""
+    learn: Annotated[ResidualCfg, tyro.conf.arg(name="")] = field(default_factory=ResidualCfg)
+    """The learner."""
+
+    def __post_init__(self) -> None:
+        """Refuse two names, and counts that mean nothing."""
+        if self.name and self.out is not None:
+            raise ConfigError(f"name is '{self.name}' and out '{self.out}': give one of the two.")
+        if self.eval_episodes < 1 or self.videos < 0:
+            raise ConfigError(
+                f"eval_episodes is {self.eval_episodes} and videos {self.videos}, "
+                "but must be at least 1 and 0."
+            )
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lies."""
+        task = self.env.split(":")[-1].replace("/", "-")
+        name = self.name or f"{task}-{self.method}-s{self.learn.seed}"
+        return self.out or Path("runs") / name
+
+
+def preset(arguments: Sequence[str]) -> Cfg:
+    """The defaults of the method that a command line asks for; its other options change these."""
+    look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for option in ("--method", "--base", "--demos"):
+        look.add_argument(option, default="")
+    asked, _ = look.parse_known_args([*arguments])
+    method = asked.method if asked.method in Method.__args__ else "ours"
+    learn = learner_of(method, has_base=bool(asked.base), has_demos=bool(asked.demos))
+    return Cfg(env=tyro.MISSING, learn=learn)
+
+
+def learner_of(method: str, *, has_base: bool, has_demos: bool) -> ResidualCfg:
+    """The configuration of a method, for what there is to learn from."""
+    if method == "ours" and not has_base:
+        method = "rlpd" if has_demos else "td3"
+    return baseline(method, ResidualCfg())
+
+
+def main(cfg: Cfg) -> int:
+    """Learn, and leave a policy, videos and a report; all can be had again by --resume."""
+    use_one_thread()
+    Spectator.choose_renderer()
+    env, judge_env = make_env(cfg.env), make_env(cfg.env)
+    try:
+        base, demos = _materials(cfg, env)
+        run = RunFolder.create(
+            cfg.folder, _config(cfg, demos), resume=cfg.resume, steps=cfg.learn.steps
+        )
+        try:
+            learner = _learn(cfg, run, env, judge_env, base, demos)
+        except RobotRLError as error:
+            run.stop("failed", str(error))
+            raise
+        except KeyboardInterrupt:
+            run.stop("interrupted", "Ctrl-C")
+            raise
+        print(finish(learner, run, cfg.env, videos=cfg.videos))
+    finally:
+        env.close()
+        judge_env.close()
+    return 0
+
+
+def _materials(cfg: Cfg, env: gym.Env[Any, Any]) -> tuple[BasePolicy | None, list[Trajectory]]:
+    """Base and demonstrations, if they fit the environment and the method."""
+    if len(eval_seeds(cfg.env)) < cfg.eval_episodes:
+        raise ConfigError(
+            f"eval_episodes is {cfg.eval_episodes}, but '{cfg.env}' has "
+            f"{len(eval_seeds(cfg.env))} evaluation seeds."
+        )
+    if cfg.base is None and cfg.method not in ("ours", *WITHOUT_BASE):
+        raise ConfigError(
+            f"method '{cfg.method}' needs a base. Give --base; robot-rl bc makes one from "
+            f"demonstrations. Without one there are {', '.join(WITHOUT_BASE)}."
+        )
+    base = None
+    if cfg.base is not None and cfg.method not in WITHOUT_BASE:
+        base = load_policy(find_policy(cfg.base, cfg.env)[0])
+        admit_policy(env, base, str(cfg.base))
+    demos: list[Trajectory] = []
+    if cfg.demos:
+        demos = load_demos(cfg.demos, cfg.env)
+        admit_demos(env, demos, cfg.demos)
+    if cfg.learn.sparse:
+        admit_reward(env, cfg.env)
+    return base, demos
+
+
+def _config(cfg: Cfg, demos: Sequence[Trajectory]) -> dict[str, Any]:
+    """What makes a run what it is, and must be the same when it goes on."""
+    base = None
+    if cfg.base is not None:
+        head = find_policy(cfg.base, cfg.env)[0] / CONFIG_FILE
+        base = {"path": str(cfg.base), "sha256": json.loads(head.read_text())["sha256"]}
+    digest = hashlib.sha256()
+    for demo in demos:
+        digest.update(demo.executed.tobytes())
+    about = {"path": cfg.demos, "episodes": len(demos), "sha256": digest.hexdigest()}
+    return {
+        "env": cfg.env,
+        "method": cfg.method,
+        "base": base,
+        "demos": about if demos else None,
+        "eval_episodes": cfg.eval_episodes,
+        "learn": cfg.learn,
+    }
+
+
+def _learn(
+    cfg: Cfg,
+    run: RunFolder,
+    env: gym.Env[Any, Any],
+    judge_env: gym.Env[Any, Any],
+    base: BasePolicy | None,
+    demos: Sequence[Trajectory],
+) -> ResidualLearner:
+    """Run the learner from where the folder has it to the end."""
+    seeds = eval_seeds(cfg.env)[: cfg.eval_episodes]
+    progress = Progress("train", cfg.learn.steps)
+
+    def evaluate(step: int, name: str, driver: Driver, anchor: BasePolicy) -> float:
+        progress.update(step, stage=f"evaluating {name}")
+        found = measure(judge_env, driver, anchor, seeds)
+        run.log_eval(step, name, found.seeds, found.successes, found.lengths)
+        progress.update(step, success=found.rate.mean)
+        return found.rate.mean
+
+    learner = ResidualLearner(cfg.learn, env, base, demos, run=run, evaluate=evaluate)
+    if cfg.resume:
+        learner.resume()
+    if _is_over(run, learner):
+        return learner
+    progress.start = learner.step
+    with progress:
+        learner.train(progress)
+    return learner
+
+
+def _is_over(run: RunFolder, learner: ResidualLearner) -> bool:
+    """Whether nothing is left to learn and the last evaluation has been made."""
+    evals = read_lines(run.path / "evals.jsonl")
+    is_judged = bool(evals) and evals[-1]["step"] == learner.step
+    return learner.step >= learner.cfg.steps and is_judged
