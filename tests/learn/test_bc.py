@@ -46,7 +46,7 @@ def test_without_a_score_the_error_on_held_out_episodes_decides(kind, demonstrat
         replace(d, executed=rng.normal(size=d.executed.shape).astype(np.float32))
         for d in demonstrations(6)
     ]
-    cfg = replace(CFG, kind=kind, width=32, steps=120, checks=120 // 4, lr=3e-3)
+    cfg = replace(CFG, kind=kind, width=32, steps=80, checks=8, lr=3e-3)
     last = fit(cfg, demos, seed=0)
     chosen = fit(replace(cfg, held_out=0.3), demos, seed=0)
 
