@@ -28,9 +28,9 @@ class DemonstratorCfg:
         longest_steps: Longest pause or slip.
     """
 
-    noise: float = 0.05
+    noise: float = 0.04
     pause_probability: float = 0.01
-    slip_probability: float = 0.02
+    slip_probability: float = 0.01
     slip_size: float = 0.5
     longest_steps: int = 4
 
