@@ -33,7 +33,7 @@ class WallClock:
 
 
 class ManualClock:
-    """A clock that moves only when it is told or waited on: for ports without physics, and tests."""
+    """A clock that moves only when it is told or waited on: for ports without physics."""
 
     def __init__(self, start_s: float = 0.0) -> None:
         self._now_s = start_s

@@ -69,9 +69,15 @@ class ArmSpec:
         """Refuse limits that are not finite, of another length, or crossed."""
         n = len(self.joint_names)
         for key in (
-            "dh_a_m dh_alpha_rad dh_d_m joint_lower_rad joint_upper_rad "
-            "joint_velocity_limit_rad_s joint_acceleration_limit_rad_s2 home_rad"
-        ).split():
+            "dh_a_m",
+            "dh_alpha_rad",
+            "dh_d_m",
+            "joint_lower_rad",
+            "joint_upper_rad",
+            "joint_velocity_limit_rad_s",
+            "joint_acceleration_limit_rad_s2",
+            "home_rad",
+        ):
             value = np.asarray(getattr(self, key), np.float64)
             if value.shape != (n,):
                 raise ShapeError(f"arm '{self.name}': {key}", value.shape, (n,))

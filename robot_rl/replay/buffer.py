@@ -4,7 +4,7 @@ learning:  transition → episode store → progress model → **replay** → re
 
 Rows of one episode lie one after another, T + 1 of them: the last row holds the last observation
 and the base action there, which a time-out needs for its bootstrap. What a sample needs (return
-over n steps, the row it bootstraps from, the discount) is worked out once, when an episode comes in.
+over n steps, the row it bootstraps from, the discount) is worked out once, as an episode comes in.
 """
 
 from dataclasses import dataclass

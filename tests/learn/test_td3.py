@@ -1,4 +1,4 @@
-"""The residual agent, and the defects known from published residual-RL code that it must not have."""
+"""The residual agent, without the defects that are known from published residual-RL code."""
 
 from dataclasses import replace
 
@@ -94,7 +94,7 @@ def test_actor_and_critic_see_the_phase_of_the_chunk():
 def test_critics_learn_apart_from_each_other():
     """A loss of the mean over critics would let the error of one move another."""
     ours, other = agent(max_grad_norm=1e9), agent(max_grad_norm=1e9)
-    weight, bias = other.critic._layers[-1]
+    weight, _ = other.critic._layers[-1]
     weight[0].add_(1.0)
     for one in (ours, other):
         one.rng = np.random.default_rng(0)
@@ -183,5 +183,5 @@ def test_its_state_round_trips_bit_for_bit():
 
 
 def test_a_subset_larger_than_the_ensemble_is_refused():
-    with pytest.raises(ConfigError, match="subset is 9, but must be in 1..5"):
+    with pytest.raises(ConfigError, match=r"subset is 9, but must be in 1\.\.5"):
         TD3Cfg(subset=9)
