@@ -46,7 +46,7 @@ class CameraRig:
     """Renders the named cameras of one model in one size; holds one GL context until `close`.
 
     Args:
-        model: The scene; its off-screen buffer is set to the size of the image.
+        model: The scene.
         width_px: Width of an image.
         height_px: Height of an image.
 
@@ -61,8 +61,11 @@ class CameraRig:
         self._rect = mujoco.MjrRect(0, 0, width_px, height_px)
         self._gl = _open_gl(width_px, height_px)
         self._gl.make_current()
-        model.vis.global_.offwidth, model.vis.global_.offheight = width_px, height_px
+        buffer = model.vis.global_
+        kept = buffer.offwidth, buffer.offheight
+        buffer.offwidth, buffer.offheight = width_px, height_px
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        buffer.offwidth, buffer.offheight = kept  # other renderers may want a larger one
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
         for flag in (

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import mujoco
 import numpy as np
@@ -133,7 +134,7 @@ class DrawerTwin:
 
     def achieved(self, state: RobotState) -> bool:
         """The drawer is open."""
-        return np.greater(state.signals["drawer"][..., 0], self.open_m)
+        return cast("bool", state.signals["drawer"][..., 0] > self.open_m)
 
     def expert(self, state: RobotState) -> F32:
         """Along a cone over the slot, down into it, and pull while the fingers are in."""
