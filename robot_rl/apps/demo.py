@@ -17,8 +17,8 @@ from robot_rl.apps import bc, collect, train
 from robot_rl.apps.summary import summarize
 from robot_rl.errors import ConfigError
 from robot_rl.learn.bc import BCCfg
+from robot_rl.learn.methods import ResidualCfg
 from robot_rl.learn.record import RunRecord
-from robot_rl.learn.residual import ResidualCfg
 from robot_rl.policy.saved import CONFIG_FILE
 from robot_rl.replay.store import EpisodeStore
 

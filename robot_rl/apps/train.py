@@ -23,8 +23,9 @@ from robot_rl.apps.spectator import Spectator
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.errors import ConfigError, RobotRLError
 from robot_rl.learn.jsonl import read_lines
+from robot_rl.learn.methods import ResidualCfg, baseline
 from robot_rl.learn.progress import Progress
-from robot_rl.learn.residual import ResidualCfg, ResidualLearner, baseline
+from robot_rl.learn.residual import ResidualLearner
 from robot_rl.learn.rollout import Driver
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.base import BasePolicy

@@ -2,10 +2,9 @@
 
 learning:  replay → **chunk critic** → which of the ensemble's proposals to try
 
-Q-learning over chunks as in Q-chunking (Li et al. 2025, arXiv 2507.07969), with the proposals of
-a behavior-cloned ensemble as the only candidates, in acting and in the target alike. Every action
-it can pick was proposed by a network fitted on successes, so an error of the critic costs a choice
-among sensible chunks and no more.
+Q-learning over chunks as in Q-chunking (Li et al. 2025, arXiv 2507.07969), with proposals of a
+behavior-cloned ensemble as the only candidates, in acting and in the target alike (`Proposer`). An
+error of the critic costs a choice among sensible chunks, and no more.
 """
 
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 from robot_rl.errors import ConfigError
-from robot_rl.policy.chosen import ChosenPolicy, ChunkCritic
+from robot_rl.policy.chosen import ChosenPolicy, ChunkCritic, Proposer
 from robot_rl.policy.ensemble import ChunkEnsemble
 from robot_rl.policy.normalise import Normaliser
 from robot_rl.replay.buffer import Batch
@@ -35,14 +34,17 @@ class ChooserCfg:
     """Learning rate."""
     tau: float = 0.01
     """Share by which the target follows at each update."""
+    proposals: int = 8
+    """Proposals to choose among: the mean of all members, and of random halves of them."""
     explore: float = 0.1
     """Share of chunks that a random proposal fills."""
 
     def __post_init__(self) -> None:
         """Refuse an ensemble too small for a subset of two."""
-        if self.critics < 2 or not 0 <= self.explore <= 1:
+        if self.critics < 2 or self.proposals < 1 or not 0 <= self.explore <= 1:
             raise ConfigError(
-                f"chooser: critics {self.critics} must be >= 2, explore {self.explore} in [0, 1]."
+                f"chooser: critics {self.critics} must be >= 2, proposals {self.proposals} >= 1, "
+                f"explore {self.explore} in [0, 1]."
             )
 
 
@@ -52,16 +54,19 @@ class Chooser(ChunkCritic):
     def __init__(self, cfg: ChooserCfg, norm: Normaliser, *, chunk: int, seed: int) -> None:
         super().__init__(norm, chunk=chunk, critics=cfg.critics, width=cfg.width, seed=seed)
         self.cfg = cfg
+        self.proposer = Proposer(cfg.proposals)
         self.target = self.critic.clone()
         self.rng = np.random.default_rng((seed, 5))
 
-    def policy(self, ensemble: ChunkEnsemble, *, explore: bool) -> ChosenPolicy:
-        """Acts by the ensemble's proposals as this critic chooses; with its exploration or not."""
+    def policy(self, ensemble: ChunkEnsemble, *, every: int, explore: bool) -> ChosenPolicy:
+        """Acts by the proposals that this critic chooses, anew after `every` actions."""
         share = self.cfg.explore if explore else 0.0
-        return ChosenPolicy(ensemble, self, explore=share, rng=self.rng)
+        return ChosenPolicy(
+            ensemble, self, self.proposer, every=every, explore=share, rng=self.rng
+        )
 
     def update(self, batch: Batch, proposals: F32) -> dict[str, float]:
-        """One step on chunk transitions; `proposals` (B, M, chunk, a) are those at the next row."""
+        """One step on chunk transitions; `proposals` (B, K, chunk, a) are at the next row."""
         count, members = proposals.shape[:2]
         states = np.repeat(batch.next_state, members, 0)
         x = self._input(states, proposals.reshape(count * members, self.chunk, -1))

@@ -38,6 +38,11 @@ class PolicyDriver:
     def __init__(self, policy: BasePolicy) -> None:
         self._queue = ChunkQueue(policy)
 
+    @property
+    def policy(self) -> BasePolicy:
+        """Who acts."""
+        return self._queue.policy
+
     def reset(self) -> None:
         """Drop the chunk of the last episode."""
         self._queue.reset()

@@ -20,7 +20,29 @@ from robot_rl.policy.saved import Arrays, under
 from robot_rl.policy.stacked import StackedMLP
 from robot_rl.types import F32
 
-__all__ = ["ChosenPolicy", "ChunkCritic"]
+__all__ = ["ChosenPolicy", "ChunkCritic", "Proposer"]
+
+
+class Proposer:
+    """Turns the plans of an ensemble's members into proposals: their mean, and means of halves.
+
+    A single member acts clearly worse than the mean of all; the mean of half of them hardly does,
+    and halves still differ. Which members make a half never changes.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def propose(self, plans: F32) -> F32:
+        """Proposals (count, ...) from the members' plans (M, ...), within [-1, 1]."""
+        members = len(plans)
+        half = (members + 1) // 2
+        rng = np.random.default_rng(members)
+        weight = np.zeros((self.count, members), np.float32)
+        weight[0] = 1 / members
+        for row in weight[1:]:
+            row[rng.choice(members, half, replace=False)] = 1 / half
+        return np.clip(np.tensordot(weight, plans, 1), -1, 1)
 
 
 class ChunkCritic:
@@ -48,8 +70,10 @@ class ChosenPolicy:
     """A base policy that acts by the ensemble's proposal which the critic likes best.
 
     Args:
-        ensemble: Who proposes.
+        ensemble: Whose members plan.
         critic: Who chooses.
+        proposer: What is made of the members' plans to choose among.
+        every: Actions of a plan that are executed before the next choice.
         explore: Share of chunks that a random proposal fills.
         rng: Of the exploration.
     """
@@ -60,29 +84,32 @@ class ChosenPolicy:
         self,
         ensemble: ChunkEnsemble,
         critic: ChunkCritic,
+        proposer: Proposer,
         *,
+        every: int,
         explore: float = 0.0,
         rng: np.random.Generator | None = None,
     ) -> None:
         self._ensemble, self._critic, self._explore = ensemble, critic, explore
+        self._proposer, self._every = proposer, min(every, ensemble.chunk)
         self._rng = rng or np.random.default_rng(0)
 
     @property
     def chunk(self) -> int:
-        """Actions that one plan holds."""
-        return self._ensemble.chunk
+        """Actions executed before the next choice."""
+        return self._every
 
     def reset(self) -> None:
         """Nothing is remembered between plans."""
 
     def act(self, obs: Observation) -> F32:
-        """The preferred proposal (chunk, a); see `ChunkEnsemble.propose` for what it raises."""
-        plans = np.clip(self._ensemble.propose(obs), -1, 1)
+        """The preferred proposal's start (every, a); see `ChunkEnsemble.propose` for errors."""
+        plans = self._proposer.propose(self._ensemble.propose(obs))
         if self._explore and self._rng.random() < self._explore:
-            return plans[self._rng.integers(len(plans))]
+            return plans[self._rng.integers(len(plans))][: self._every]
         state = state_vector(obs, self._ensemble.norm.state_dim)
         value = self._critic.value(np.repeat(state[None], len(plans), 0), plans)
-        return plans[int(value.argmax())]
+        return plans[int(value.argmax())][: self._every]
 
     def config(self) -> dict[str, Any]:
         """What `restore` needs beside the arrays; JSON-able."""
@@ -91,6 +118,8 @@ class ChosenPolicy:
             "ensemble": self._ensemble.config(),
             "critics": net.num,
             "width": net.sizes[1],
+            "proposals": self._proposer.count,
+            "every": self._every,
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -115,4 +144,4 @@ class ChosenPolicy:
             seed=0,
         )
         load_flat(critic.critic, arrays["critic.flat"])
-        return cls(ensemble, critic)
+        return cls(ensemble, critic, Proposer(config["proposals"]), every=config["every"])

@@ -21,7 +21,7 @@ from robot_rl.policy.normalise import Normaliser, state_vector
 from robot_rl.policy.queue import ChunkQueue
 from robot_rl.policy.saved import Arrays, SavedPolicy, restore_policy, under
 from robot_rl.policy.stacked import StackedMLP
-from robot_rl.types import F32
+from robot_rl.types import F32, F64
 
 __all__ = ["ActorForm", "ResidualActor", "ResidualPolicy"]
 
@@ -76,7 +76,7 @@ class ResidualActor:
             form.critics, (seen + a, *hidden, 1), layer_norm=form.layer_norm, seed=seed + 1
         )
 
-    def request(self, state: F32, base: F32, phase: float, noise: F32 | None = None) -> F32:
+    def request(self, state: F32, base: F32, phase: float, noise: F32 | F64 | None = None) -> F32:
         """The action (a,) to request for one state (d,), base action (a,) and phase.
 
         Args:
@@ -106,7 +106,8 @@ class ResidualActor:
         """The residual (a,) in an action as a share of its scale; None where none is added."""
         if not self.form.add_base:
             return None
-        return (action - base) / (self.scale * self.norm.action_half)
+        share = (action - base) / (self.scale * self.norm.action_half)
+        return share.astype(np.float32, copy=False)
 
     def _see(self, states: F32, bases: F32, phases: F32) -> F32:
         """What the networks see (B, s): z-scored state, unit base action, phase."""
@@ -123,7 +124,8 @@ class ResidualActor:
     def _sum(self, base: F32, unit: F32) -> F32:
         """The executed action: base plus scaled residual, within [-1, 1]."""
         start = base if self.form.add_base else self.norm.action_mid
-        return np.clip(start + self.scale * self.norm.action_half * unit, -1, 1)
+        action = np.clip(start + self.scale * self.norm.action_half * unit, -1, 1)
+        return action.astype(np.float32, copy=False)
 
 
 class ResidualPolicy:

@@ -69,6 +69,12 @@ def _flow(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
     return FlowPolicy.restore(config, arrays)
 
 
+def _replanned(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
+    from robot_rl.policy.replanned import Replanned
+
+    return Replanned.restore(config, arrays)
+
+
 def _chosen(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
     from robot_rl.policy.chosen import ChosenPolicy
 
@@ -85,6 +91,7 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], Arrays], BasePolicy]] = {
     "mlp": _mlp,
     "act": _act,
     "flow": _flow,
+    "replanned": _replanned,
     "chosen": _chosen,
     "residual": _residual,
 }

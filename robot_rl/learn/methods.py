@@ -1,0 +1,138 @@
+"""What is learned on top of a base, and how: the one preset for all tasks, and other methods.
+
+learning:  … replay → **residual agent (its configuration)** → weights
+
+A method of the literature is a change of the same configuration, never another file, so that a
+comparison compares the idea and not two code bases.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from robot_rl.errors import ConfigError
+from robot_rl.learn.bc import BCCfg
+from robot_rl.learn.chooser import ChooserCfg
+from robot_rl.learn.td3 import TD3Cfg
+
+__all__ = ["BASELINES", "CANDIDATES", "ResidualCfg", "baseline"]
+
+CANDIDATES = ("base", "imitation", "chosen", "residual")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualCfg:
+    """What is learned on top of a base, and how. The defaults are the one preset for all tasks."""
+
+    steps: int = 15_000
+    """Environment steps, warm-up included."""
+    seed: int = 0
+    """Of networks, exploration, batches and training starts."""
+    candidates: tuple[str, ...] = CANDIDATES
+    """Who may act, of base, imitation, chosen, residual."""
+    always: str | None = None
+    """Let this candidate act in every episode after the warm-up, instead of by evidence."""
+    warmup_steps: int = 2_000
+    """Steps driven by the base (every other episode with noise) before learning starts."""
+    warmup_updates: int = 2_000
+    """Critic-only updates at the end of the warm-up."""
+    warmup_noise: float = 0.2
+    """Uniform noise of the warm-up, in shares of the demonstrated action range."""
+    noise: float = 0.02
+    """Gaussian noise on imitation and chosen while they collect, in the same shares."""
+    replan: int = 2
+    """Actions that imitation, chosen and residual execute of a chunk before they plan again."""
+    n_step: int = 3
+    """Steps of return before the step critic bootstraps."""
+    discount: float = 0.99
+    """Discount a step."""
+    utd: float = 4.0
+    """Updates of the step critic for each environment step."""
+    chunk_utd: float = 2.0
+    """Updates of the chunk critic for each environment step."""
+    batch: int = 128
+    """Transitions in a batch."""
+    demo_fraction: float = 0.5
+    """Share of demonstrations in a batch of the step critic."""
+    chunk_demo_fraction: float = 0.25
+    """Share of demonstrations in a batch of the chunk critic."""
+    scale: float = 0.1
+    """Scale of the residual at the start, in halves of the demonstrated action range."""
+    max_scale: float = 0.8
+    """Largest scale that evidence may grow the residual to."""
+    refresh_every: int = 2_500
+    """Steps between fits of the imitation."""
+    refresh: BCCfg = field(default_factory=lambda: BCCfg(steps=1_000))
+    """How the imitation is fitted."""
+    memory: float = 40.0
+    """Episodes after which one counts 1/e as evidence of a candidate that learns."""
+    td3: TD3Cfg = field(default_factory=TD3Cfg)
+    """The residual agent."""
+    chooser: ChooserCfg = field(default_factory=ChooserCfg)
+    """The chunk critic."""
+    sparse: bool = True
+    """The reward is 0 but for a 1 at the end, so that values lie in [0, 1]."""
+    eval_every: int = 2_500
+    """Steps between evaluations of the deployed candidate; 0 for none but the first and last."""
+    checkpoint_every: int = 2_500
+    """Steps between checkpoints (at the next end of an episode); 0 for none."""
+
+    def __post_init__(self) -> None:
+        """Refuse unknown candidates and values that cannot be run."""
+        unknown = set(self.candidates) - set(CANDIDATES)
+        if unknown or not self.candidates:
+            raise ConfigError(f"candidates {self.candidates} must be some of {CANDIDATES}.")
+        if self.always is not None and self.always not in self.candidates:
+            raise ConfigError(f"always is '{self.always}', but must be one of {self.candidates}.")
+        if not (0 <= self.demo_fraction <= 1 and 0 <= self.chunk_demo_fraction <= 1):
+            raise ConfigError("demo_fraction and chunk_demo_fraction must be in [0, 1].")
+        if not 0 < self.scale <= self.max_scale:
+            raise ConfigError(f"scale {self.scale} must be in (0, max_scale {self.max_scale}].")
+        if min(self.steps, self.warmup_steps, self.batch, self.refresh_every) < 1:
+            raise ConfigError("steps, warmup_steps, batch and refresh_every must be at least 1.")
+
+
+BASELINES: Mapping[str, Mapping[str, Any]] = {
+    "ours": {},
+    "fast": {"candidates": ("base", "residual"), "always": "residual", "scale": 0.4},
+    "base": {"candidates": ("base",), "always": "base"},
+    "filtered-bc": {
+        "candidates": ("base", "imitation"),
+        "always": "imitation",
+        "replan": 1_000,  # never before its chunk is used up
+    },
+    "rlpd": {
+        "candidates": ("residual",),
+        "always": "residual",
+        "scale": 1.0,
+        "max_scale": 1.0,
+        "td3": TD3Cfg(add_base=False, zero_init=False, noise=0.1, target_noise=0.1, tau=0.01),
+    },
+    "td3": {
+        "candidates": ("residual",),
+        "always": "residual",
+        "scale": 1.0,
+        "max_scale": 1.0,
+        "demo_fraction": 0.0,
+        "td3": TD3Cfg(add_base=False, zero_init=False, noise=0.1, target_noise=0.1),
+    },
+    "ibrl": {
+        "candidates": ("base", "residual"),
+        "always": "residual",
+        "scale": 1.0,
+        "max_scale": 1.0,
+        "td3": TD3Cfg(add_base=False, choose=True, zero_init=False, noise=0.1, target_noise=0.1),
+    },
+}
+"""Other methods as changes of `ResidualCfg`; "rlpd" and "td3" use no base, "td3" no demos."""
+
+
+def baseline(name: str, cfg: ResidualCfg) -> ResidualCfg:
+    """`cfg` with the changes that make it the method `name`.
+
+    Raises:
+        ConfigError: No such method.
+    """
+    if name not in BASELINES:
+        raise ConfigError(f"unknown method '{name}'. Available: {', '.join(sorted(BASELINES))}.")
+    return replace(cfg, **BASELINES[name])

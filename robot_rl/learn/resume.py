@@ -1,0 +1,110 @@
+"""A learner on disk: everything that decides what it does next, so that a killed run goes on.
+
+learning:  … residual agent → **checkpoint** → the same residual agent
+
+Checkpoints are taken between episodes, and a training start follows from seed and episode alone,
+so no state of the env is needed: a resumed run ends bit for bit where the uninterrupted one does.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from robot_rl.learn.checkpoint import (
+    load_latest,
+    numpy_rng_state,
+    restore_numpy_rng,
+    save_checkpoint,
+)
+from robot_rl.learn.run import RunFolder
+from robot_rl.policy.ensemble import ChunkEnsemble
+from robot_rl.policy.stacked import StackedMLP
+
+if TYPE_CHECKING:
+    from robot_rl.learn.residual import ResidualLearner
+
+__all__ = ["load_learner", "save_learner"]
+
+
+def save_learner(learner: "ResidualLearner", run: RunFolder) -> None:
+    """Write a checkpoint of `learner` into `run`."""
+    tensors: dict[str, Tensor] = {}
+    for name, network in _networks(learner).items():
+        tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+    replay, imitation = learner.replay, learner.imitation
+    arrays = {f"own.{key}": value for key, value in replay.own.arrays().items()}
+    # The base actions of demonstrations change with the imitation.
+    arrays["demos.base"] = replay.demos.base[: replay.demos.rows].copy()
+    state = {
+        "step": learner.step,
+        "episode": learner.episode,
+        "is_warm": learner.is_warm,
+        "successes": learner.successes,
+        "credit": learner.credit,
+        "residual_trials": learner.residual_trials,
+        "scale": learner.td3.scale,
+        "updates": learner.td3.updates,
+        "evidence": learner.evidence.state(),
+        "rng": [numpy_rng_state(rng) for rng in _generators(learner)],
+    }
+    if imitation is not None:
+        arrays |= {f"imitation.{k}": v for k, v in imitation.ensemble.arrays().items()}
+        state["imitation"] = imitation.ensemble.config()
+        state["refreshes"] = imitation.refreshes
+    save_checkpoint(run, learner.step, tensors=tensors, arrays=arrays, state=state)
+
+
+def load_learner(learner: "ResidualLearner", run: RunFolder) -> bool:
+    """Put a fresh `learner` where the newest checkpoint of `run` left off, its logs too.
+
+    Returns:
+        False if there is no checkpoint; the run then starts anew.
+
+    Raises:
+        CheckpointError: There are checkpoints, but none fits.
+    """
+    saved = load_latest(run)
+    run.rewind(saved)
+    if saved is None:
+        return False
+    state = saved.state
+    for name, network in _networks(learner).items():
+        network.load_state_dict(_under(f"{name}.", saved.tensors))
+    replay = learner.replay
+    replay.own.load_arrays(_under("own.", saved.arrays))
+    replay.demos.base[: replay.demos.rows] = saved.arrays["demos.base"]
+    if learner.imitation is not None:
+        learner.imitation.ensemble = ChunkEnsemble.restore(
+            state["imitation"], _under("imitation.", saved.arrays)
+        )
+        learner.imitation.refreshes = state["refreshes"]
+    learner.step, learner.episode = state["step"], state["episode"]
+    learner.is_warm, learner.successes = state["is_warm"], state["successes"]
+    learner.credit, learner.residual_trials = state["credit"], state["residual_trials"]
+    learner.td3.scale, learner.td3.updates = state["scale"], state["updates"]
+    learner.evidence.load_state(state["evidence"])
+    for rng, kept in zip(_generators(learner), state["rng"], strict=True):
+        restore_numpy_rng(rng, kept)
+    return True
+
+
+def _networks(learner: "ResidualLearner") -> dict[str, StackedMLP]:
+    return {
+        "actor": learner.td3.actor,
+        "critic": learner.td3.critic,
+        "target_actor": learner.td3.target_actor,
+        "target_critic": learner.td3.target_critic,
+        "chunk_critic": learner.chooser.critic,
+        "chunk_target": learner.chooser.target,
+    }
+
+
+def _generators(learner: "ResidualLearner") -> list[np.random.Generator]:
+    return [learner.rng, learner.td3.rng, learner.chooser.rng]
+
+
+def _under(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries whose names start with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in named.items() if k.startswith(prefix)}
