@@ -6,6 +6,7 @@ one to act is drawn by Thompson sampling (Thompson 1933): in proportion to the p
 is the best, so that a worse candidate costs few episodes and a better one takes over by itself.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -51,7 +52,7 @@ class Evidence:
         """Count one executed episode."""
         record = self.records[name]
         if name != self.candidates[0]:
-            fade = np.exp(-1.0 / self.memory)
+            fade = math.exp(-1.0 / self.memory)
             record.successes *= fade
             record.failures *= fade
         record.successes += success

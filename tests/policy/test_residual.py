@@ -82,7 +82,7 @@ def test_a_residual_without_a_base_is_saved_too(tmp_path):
 
 def test_a_loaded_choice_acts_exactly_as_the_driver_it_was(tmp_path):
     chooser = Chooser(ChooserCfg(width=16), NORM, chunk=4, seed=2)
-    chosen = chooser.policy(ensemble(), explore=False)
+    chosen = chooser.policy(ensemble(), every=2, explore=False)
     loaded = load_policy(save_policy(chosen, tmp_path / "policy"))
     assert isinstance(loaded, ChosenPolicy)
     there, here = episode(PolicyDriver(chosen), None), episode(PolicyDriver(loaded), None)
