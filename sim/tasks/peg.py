@@ -170,8 +170,8 @@ class PegTwin:
 
 
 def peg_long(**difficulty: Any) -> PegTwin:
-    """The same in small steps from farther away: longer credit assignment."""
-    return PegTwin(**{"name": "peg-long", "step_m": 0.0035, "horizon": 150, **difficulty})
+    """The same in small steps: longer credit assignment."""
+    return PegTwin(**{"name": "peg-long", "step_m": 0.003, "horizon": 150, **difficulty})
 
 
 def _add_block(block: mujoco.MjsBody, hole_half: float) -> None:
