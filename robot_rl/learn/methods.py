@@ -36,8 +36,8 @@ class ResidualCfg:
     """Steps driven by the base (every other episode with noise) before learning starts."""
     warmup_updates: int = 2_000
     """Critic-only updates at the end of the warm-up."""
-    warmup_noise: float = 0.2
-    """Uniform noise of the warm-up, in shares of the demonstrated action range."""
+    warmup_noise: float = 0.05
+    """Uniform noise on every other warm-up episode, in shares of the demonstrated range."""
     noise: float = 0.02
     """Gaussian noise on imitation and chosen while they collect, in the same shares."""
     replan: int = 2
@@ -48,7 +48,7 @@ class ResidualCfg:
     """Discount a step."""
     utd: float = 4.0
     """Updates of the step critic for each environment step."""
-    chunk_utd: float = 2.0
+    chunk_utd: float = 1.0
     """Updates of the chunk critic for each environment step."""
     batch: int = 128
     """Transitions in a batch."""
@@ -94,7 +94,12 @@ class ResidualCfg:
 
 BASELINES: Mapping[str, Mapping[str, Any]] = {
     "ours": {},
-    "fast": {"candidates": ("base", "residual"), "always": "residual", "scale": 0.4},
+    "fast": {
+        "candidates": ("base", "residual"),
+        "always": "residual",
+        "scale": 0.4,
+        "warmup_noise": 0.2,
+    },
     "base": {"candidates": ("base",), "always": "base"},
     "filtered-bc": {
         "candidates": ("base", "imitation"),
