@@ -25,7 +25,9 @@ from robot_rl.types import F32, I64
 
 __all__ = ["Imitation"]
 
-_AT_ONCE = 2048  # rows planned in one forward
+# Rows planned in one forward, always so many and always from a multiple of it: products round
+# differently in other sizes, and a resumed run, which plans all rows anew, must plan the same.
+_BLOCK = 64
 
 
 class Imitation:
@@ -88,9 +90,13 @@ class Imitation:
 
     def plan(self, replay: MixedReplay, proposer: Proposer, start: int, stop: int) -> None:
         """Work out the proposals at the rows numbered `start` to `stop`, for targets."""
-        for low in range(start, stop, _AT_ONCE):
-            high = min(low + _AT_ONCE, stop)
-            made = proposer.propose(self.ensemble.propose_batch(replay.states(low, high)))
+        for low in range(start - start % _BLOCK, stop, _BLOCK):
+            high = min(low + _BLOCK, stop)
+            states = replay.states(low, high)
+            block = np.zeros((_BLOCK, states.shape[1]), np.float32)
+            block[: high - low] = states
+            plans = self.ensemble.propose_batch(block)
+            made = proposer.propose(plans)[:, : high - low]
             if self._plans is None:
                 capacity = replay.first_own + replay.own.capacity
                 self._plans = np.zeros((capacity, len(made), *made.shape[2:]), np.float32)
