@@ -1,13 +1,19 @@
 """Runs as a learner writes them, with figures drawn from a seed."""
 
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from robot_rl.apps.envs import load_demos, make_env
+from robot_rl.learn.bc import BCCfg, fit
 from robot_rl.learn.run import RunFolder
 from robot_rl.learn.video import EpisodeVideo
+from robot_rl.policy.saved import save_policy
+from robot_rl.replay.schema import StoreMeta
+from robot_rl.replay.store import EpisodeStore
 
 
 def write_run(path, seed=0, steps=15_000, method="residual", gain=0.5, videos=0, config=None):
@@ -77,3 +83,30 @@ def _video(path, k, step):
 @pytest.fixture
 def make_run():
     return write_run
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Name of the smallest task there is; see tiny_env.py."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return "gym:tiny_env:Tiny-v0"
+
+
+@pytest.fixture
+def tiny_demos(tiny, tmp_path):
+    """A store with five demonstrations of it."""
+    from tiny_env import demonstrations  # pyright: ignore
+
+    env = make_env(tiny)
+    with EpisodeStore.create(tmp_path / "demos", StoreMeta(robot="tiny", control_hz=10)) as store:
+        for demo in demonstrations(env):
+            store.append(demo)
+    return tmp_path / "demos"
+
+
+@pytest.fixture
+def tiny_base(tiny_demos, tiny, tmp_path):
+    """A base that was cloned from them."""
+    cfg = BCCfg(steps=30, checks=1, members=2, width=16, chunk=4)
+    base = fit(cfg, load_demos(tiny_demos, tiny), seed=0)
+    return save_policy(base, tmp_path / "base")
