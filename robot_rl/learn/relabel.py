@@ -18,7 +18,12 @@ __all__ = ["observation_at", "relabel"]
 
 
 def observation_at(trajectory: Trajectory, step: int) -> Observation:
-    """What the robot observed before step `step`; the last one for `step = len(trajectory)`."""
+    """What a policy saw before step `step`: a vector without cameras, else a dict of state and them.
+
+    The last observation is at `step = len(trajectory)`.
+    """
+    if trajectory.obs.keys() == {"state"}:
+        return np.asarray(trajectory.obs["state"][step], np.float32)
     return {name: rows[step] for name, rows in trajectory.obs.items()}
 
 

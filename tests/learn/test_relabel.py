@@ -15,7 +15,7 @@ class Echo:
         pass
 
     def act(self, obs: Observation) -> F32:
-        return np.repeat(np.asarray(obs["state"])[None, :1], 3, 0)
+        return np.repeat(np.asarray(obs)[None, :1], 3, 0)
 
 
 def episode(first: float, steps: int) -> Trajectory:

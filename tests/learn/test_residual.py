@@ -1,0 +1,165 @@
+"""The main algorithm on a toy task: a point must reach a small goal that its base may miss."""
+
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from robot_rl.errors import ConfigError
+from robot_rl.learn.bc import BCCfg, fit
+from robot_rl.learn.chooser import ChooserCfg
+from robot_rl.learn.methods import BASELINES, ResidualCfg, baseline
+from robot_rl.learn.residual import ResidualLearner
+from robot_rl.learn.rollout import PolicyDriver, run_episode
+from robot_rl.learn.run import RunFolder
+from robot_rl.policy.callable import CallablePolicy
+
+RADIUS = 0.06
+
+
+class PointEnv(gym.Env):
+    """A point in the plane, 0.2 a step, 15 steps; done when it is within `RADIUS` of the goal."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.point, self.goal = self.np_random.uniform(-1, 1, (2, 2))
+        self.step_count = 0
+        return self._observe(), {"is_success": False}
+
+    def step(self, action):
+        self.point = self.point + 0.2 * np.clip(action, -1, 1)
+        self.step_count += 1
+        done = bool(np.linalg.norm(self.point - self.goal) < RADIUS)
+        truncated = not done and self.step_count >= 15
+        return self._observe(), float(done), done, truncated, {"is_success": done}
+
+    def _observe(self):
+        return np.concatenate([self.point, self.goal]).astype(np.float32)
+
+
+def expert(obs):
+    return np.clip((obs[2:] - obs[:2]) * 5, -1, 1)
+
+
+def biased(obs):
+    """An expert whose aim is 0.1 off: it misses unless it passes through the goal."""
+    return np.clip((obs[2:] + 0.1 - obs[:2]) * 5, -1, 1)
+
+
+@pytest.fixture(scope="module")
+def demos():
+    driver = PolicyDriver(CallablePolicy(expert))
+    return [run_episode(PointEnv(), driver, None, seed=k, source="scripted") for k in range(10)]
+
+
+@pytest.fixture(scope="module")
+def ensemble(demos):
+    return fit(BCCfg(chunk=4, members=3, width=32, steps=60), demos, seed=0)
+
+
+def small(**changes):
+    cfg = ResidualCfg(
+        steps=600,
+        warmup_steps=150,
+        warmup_updates=100,
+        refresh_every=250,
+        refresh=BCCfg(steps=60, width=32),
+        chooser=ChooserCfg(width=32),
+        eval_every=0,
+        checkpoint_every=200,
+        batch=64,
+        utd=1.0,
+        chunk_utd=0.5,
+    )
+    return replace(cfg, **changes)
+
+
+def success(learner, name, count=40):
+    driver, anchor = learner.driver(name, explore=False), learner.anchor
+    episodes = [run_episode(PointEnv(), driver, anchor, seed=1000 + k) for k in range(count)]
+    return np.mean([episode.success for episode in episodes])
+
+
+def test_a_residual_learns_what_a_biased_base_misses(demos):
+    base = CallablePolicy(biased)
+    cfg = small(
+        candidates=("base", "residual"),
+        always="residual",
+        scale=0.6,
+        warmup_noise=0.5,
+        steps=2000,
+        utd=2.0,
+        demo_fraction=0.25,
+    )
+    cfg = replace(cfg, td3=replace(cfg.td3, width=64, actor_lr=1e-3, critic_lr=1e-3, tau=0.02))
+    learner = ResidualLearner(cfg, PointEnv(), base, demos)
+    before = success(learner, "base")
+    learner.train()
+    assert success(learner, "residual") > before + 0.2
+
+
+def test_by_evidence_it_ends_no_worse_than_its_base(demos, ensemble):
+    learner = ResidualLearner(small(), PointEnv(), ensemble, demos)
+    before = success(learner, "base")
+    learner.train()
+    assert success(learner, learner.deployed()) >= before - 0.05
+
+
+@pytest.mark.parametrize("method", sorted(BASELINES))
+def test_every_method_runs_from_the_same_loop(method, demos, ensemble):
+    cfg = baseline(method, small(steps=300))
+    base = None if method in ("rlpd", "td3") else ensemble
+    learner = ResidualLearner(cfg, PointEnv(), base, [] if method == "td3" else demos)
+    learner.train()
+    assert learner.step >= 300
+    assert learner.deployed() in cfg.candidates
+
+
+def test_a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(tmp_path, demos, ensemble):
+    def learner(name, cfg):
+        run = RunFolder.create(tmp_path / name, {"same": True}, resume=True)
+        return ResidualLearner(cfg, PointEnv(), ensemble, demos, run=run)
+
+    whole = learner("whole", small())
+    whole.train()
+    cut = learner("cut", small())
+    cut.cfg = small(steps=400)
+    cut.train()
+    again = learner("cut", small())
+    assert again.resume()
+    assert 0 < again.step < 600
+    again.train()
+    assert again.step == whole.step
+    assert np.array_equal(again.td3.critic.flat, whole.td3.critic.flat)
+    assert np.array_equal(again.chooser.critic.flat, whole.chooser.critic.flat)
+    assert np.array_equal(again.imitation.ensemble.net.flat, whole.imitation.ensemble.net.flat)
+    assert again.evidence.state() == whole.evidence.state()
+    ours, theirs = ((tmp_path / name / "episodes.jsonl").read_bytes() for name in ("cut", "whole"))
+    assert ours == theirs
+
+
+def test_refreshing_writes_what_the_new_imitation_does_at_every_row(demos, ensemble):
+    learner = ResidualLearner(small(steps=300), PointEnv(), ensemble, demos)
+    learner.train()
+    own = learner.replay.own
+    learner.imitation.rebase(own)
+    every = learner.anchor.chunk
+    start = int(np.flatnonzero(own.phase[: own.rows, 0] == 0)[3])
+    np.testing.assert_allclose(
+        own.base[start : start + every], learner.anchor.act(own.state[start]), atol=1e-5
+    )
+
+
+def test_what_cannot_be_run_is_refused(demos, ensemble):
+    with pytest.raises(ConfigError, match="unknown method 'ppo'"):
+        baseline("ppo", ResidualCfg())
+    with pytest.raises(ConfigError, match="always is 'chosen', but must be one of"):
+        ResidualCfg(candidates=("base",), always="chosen")
+    with pytest.raises(ConfigError, match="need a base"):
+        ResidualLearner(small(candidates=("base", "imitation")), PointEnv(), None, demos)
+    with pytest.raises(ConfigError, match="need demonstrations, or a base of kind 'mlp'"):
+        ResidualLearner(small(), PointEnv(), CallablePolicy(biased), [])
