@@ -18,7 +18,7 @@ __all__ = ["observation_at", "relabel"]
 
 
 def observation_at(trajectory: Trajectory, step: int) -> Observation:
-    """What a policy saw before step `step`: a vector without cameras, else a dict of state and them.
+    """What a policy saw before step `step`: a vector, or with cameras a dict of state and images.
 
     The last observation is at `step = len(trajectory)`.
     """

@@ -93,7 +93,8 @@ class ResidualLearner:
         self.is_warm = False
         self.successes: list[list[int]] = []  # own successes, as rows [start, stop) of replay.own
         self.credit = {"td3": 0.0, "chunk": 0.0}
-        self.residual_trials = 0
+        self.residual_trials = 0  # episodes of the residual since its scale last changed
+        self.patience = 4  # episodes of the residual before its scale may grow
         self._metrics: dict[str, list[float]] = {}
 
     def _empty_replay(self) -> MixedReplay:
@@ -144,7 +145,13 @@ class ResidualLearner:
     def _who_acts(self) -> str:
         if self.step < self.cfg.warmup_steps:
             return "base" if "base" in self.cfg.candidates else "random"
-        return self.cfg.always or self.evidence.draw(self.rng)
+        if self.cfg.always is not None:
+            return self.cfg.always
+        # The residual is the one that must be executed to be learned: it gets a fixed share, and
+        # its scale, not its share, is what keeps it from doing harm.
+        if "residual" in self.cfg.candidates and self.rng.random() < self.cfg.residual_share:
+            return "residual"
+        return self.evidence.draw(self.rng)
 
     def deployed(self) -> str:
         """The candidate that is evaluated, and that a user runs."""
@@ -274,18 +281,22 @@ class ResidualLearner:
     # Trust ------------------------------------------------------------------------------------
 
     def _adapt_scale(self) -> None:
-        """Grow the residual while it is no worse than what it stands on, shrink it when it is."""
+        """Grow the residual while it is no worse than what it stands on, shrink it when it is.
+
+        As in congestion control, growth is bold until the first set-back, and each set-back
+        doubles the episodes that the next growth must wait for: a task on which a residual does
+        harm is probed ever more rarely, one on which it helps is climbed in a few episodes.
+        """
         self.residual_trials += 1
-        if self.residual_trials < 5:
-            return
         under = "imitation" if "imitation" in self.cfg.candidates else "base"
         chance = self.evidence.chance_better("residual", under)
-        if chance > 0.5 and self.td3.scale < self.cfg.max_scale:
-            self.td3.scale = min(1.3 * self.td3.scale, self.cfg.max_scale)
-            self.residual_trials = 0
-        elif chance < 0.1:
-            self.td3.scale = max(0.7 * self.td3.scale, 0.02)
+        if chance < 0.1:
+            self.td3.scale = max(0.5 * self.td3.scale, 0.02)
+            self.patience = min(2 * self.patience, 64)
             self.evidence.forget("residual")
+            self.residual_trials = 0
+        elif self.residual_trials >= self.patience and chance > 0.35:
+            self.td3.scale = min(1.4 * self.td3.scale, self.cfg.max_scale)
             self.residual_trials = 0
 
     # Evaluation and logs ----------------------------------------------------------------------

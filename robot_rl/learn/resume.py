@@ -44,6 +44,7 @@ def save_learner(learner: "ResidualLearner", run: RunFolder) -> None:
         "successes": learner.successes,
         "credit": learner.credit,
         "residual_trials": learner.residual_trials,
+        "patience": learner.patience,
         "scale": learner.td3.scale,
         "updates": learner.td3.updates,
         "evidence": learner.evidence.state(),
@@ -82,7 +83,8 @@ def load_learner(learner: "ResidualLearner", run: RunFolder) -> bool:
         learner.imitation.refreshes = state["refreshes"]
     learner.step, learner.episode = state["step"], state["episode"]
     learner.is_warm, learner.successes = state["is_warm"], state["successes"]
-    learner.credit, learner.residual_trials = state["credit"], state["residual_trials"]
+    learner.credit, learner.patience = state["credit"], state["patience"]
+    learner.residual_trials = state["residual_trials"]
     learner.td3.scale, learner.td3.updates = state["scale"], state["updates"]
     learner.evidence.load_state(state["evidence"])
     for rng, kept in zip(_generators(learner), state["rng"], strict=True):
