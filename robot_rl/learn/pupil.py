@@ -3,17 +3,15 @@
 learning:  windows → **pupil: update, error, keep** → bc → base policy
 """
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from robot_rl.learn.bc_cfg import BCCfg
 from robot_rl.learn.dataset import ChunkWindows
 from robot_rl.policy.base import BasePolicy
 from robot_rl.policy.normalise import Normaliser
 from robot_rl.types import F64, I64
-
-if TYPE_CHECKING:
-    from robot_rl.learn.bc import BCCfg
 
 __all__ = ["Pupil", "WindowSampler", "fit_normaliser"]
 
@@ -47,7 +45,7 @@ class Pupil(Protocol):
         ...
 
 
-def fit_normaliser(cfg: "BCCfg", windows: ChunkWindows) -> Normaliser:
+def fit_normaliser(cfg: BCCfg, windows: ChunkWindows) -> Normaliser:
     """Fit on the states and on the first action of each window, which is every executed action."""
     return Normaliser.fit(
         windows.state,

@@ -3,21 +3,17 @@
 learning:  windows → **pupil: update, error, keep** → bc → base policy
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from robot_rl.errors import ConfigError, NonFiniteError
+from robot_rl.learn.bc_cfg import BCCfg
 from robot_rl.learn.dataset import ChunkWindows
 from robot_rl.learn.pupil import WindowSampler, fit_normaliser
 from robot_rl.policy.base import BasePolicy
 from robot_rl.policy.ensemble import ChunkEnsemble
 from robot_rl.types import F64
-
-if TYPE_CHECKING:
-    from robot_rl.learn.bc import BCCfg
 
 __all__ = ["EnsemblePupil", "bootstrap_counts"]
 
@@ -36,7 +32,7 @@ class EnsemblePupil:
 
     def __init__(
         self,
-        cfg: "BCCfg",
+        cfg: BCCfg,
         train: ChunkWindows,
         *,
         seed: int,
@@ -55,7 +51,7 @@ class EnsemblePupil:
 
     @staticmethod
     def _start(
-        cfg: "BCCfg", train: ChunkWindows, seed: int, init: BasePolicy | None
+        cfg: BCCfg, train: ChunkWindows, seed: int, init: BasePolicy | None
     ) -> ChunkEnsemble:
         hidden = (cfg.width,) * cfg.layers
         norm = init.norm if isinstance(init, ChunkEnsemble) else fit_normaliser(cfg, train)

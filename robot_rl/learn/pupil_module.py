@@ -3,13 +3,12 @@
 learning:  windows → **pupil: update, error, keep** → bc → base policy
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from robot_rl.errors import ConfigError, NonFiniteError
+from robot_rl.learn.bc_cfg import BCCfg
 from robot_rl.learn.dataset import ChunkWindows
 from robot_rl.learn.pupil import WindowSampler, fit_normaliser
 from robot_rl.policy.act import ACTCfg, ACTPolicy
@@ -18,9 +17,6 @@ from robot_rl.policy.encoders import random_shift
 from robot_rl.policy.flow import FlowCfg, FlowPolicy
 from robot_rl.policy.module_arrays import load_module
 from robot_rl.policy.normalise import Normaliser
-
-if TYPE_CHECKING:
-    from robot_rl.learn.bc import BCCfg
 
 __all__ = ["ModulePupil"]
 
@@ -32,7 +28,7 @@ class ModulePupil:
 
     def __init__(
         self,
-        cfg: "BCCfg",
+        cfg: BCCfg,
         train: ChunkWindows,
         *,
         seed: int,
@@ -106,7 +102,7 @@ class ModulePupil:
 
 
 def _module_policy(
-    cfg: "BCCfg", windows: ChunkWindows, norm: Normaliser, seed: int
+    cfg: BCCfg, windows: ChunkWindows, norm: Normaliser, seed: int
 ) -> ACTPolicy | FlowPolicy:
     """An untrained ACT or flow policy that looks at all cameras of the windows."""
     cameras = tuple((name, *rows.shape[1:3]) for name, rows in sorted(windows.images.items()))
