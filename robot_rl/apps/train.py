@@ -22,6 +22,7 @@ from robot_rl.apps.outcome import finish
 from robot_rl.apps.spectator import Spectator
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.errors import ConfigError, RobotRLError
+from robot_rl.learn.bc import BCCfg, fit
 from robot_rl.learn.jsonl import read_lines
 from robot_rl.learn.methods import ResidualCfg, baseline
 from robot_rl.learn.progress import Progress
@@ -29,7 +30,7 @@ from robot_rl.learn.residual import ResidualLearner
 from robot_rl.learn.rollout import Driver
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.base import BasePolicy
-from robot_rl.policy.saved import CONFIG_FILE, load_policy
+from robot_rl.policy.saved import CONFIG_FILE, load_policy, save_policy
 from robot_rl.replay.trajectory import Trajectory
 
 __all__ = ["Cfg", "learner_of", "main", "preset"]
@@ -46,11 +47,12 @@ class Cfg:
     env: str
     """Task, or gym:<id>."""
     base: Path | None = None
-    """Base to learn on: folder of a saved policy, of robot-rl bc, or of another run."""
+    """Base to learn on: folder of a saved policy, of robot-rl bc, or of another run (default: one
+    is cloned from the demonstrations)."""
     demos: str = ""
     """Episode store with demonstrations, or builtin."""
     method: Method = "ours"
-    """What is learned; ours without a base is rlpd, and without demonstrations td3."""
+    """What is learned; ours with neither base nor demonstrations is td3."""
     name: str = ""
     """The run's name; its folder is then runs/NAME."""
     out: Path | None = None
@@ -61,6 +63,8 @@ class Cfg:
     """How many of the task's frozen evaluation seeds measure the base and what is deployed."""
     videos: int = 4
     """Episodes to film at the end."""
+    bc: BCCfg = field(default_factory=BCCfg)
+    """How a base is cloned where none is given."""
     learn: Annotated[ResidualCfg, tyro.conf.arg(name="")] = field(default_factory=ResidualCfg)
     """The learner."""
 
@@ -81,6 +85,11 @@ class Cfg:
         name = self.name or f"{task}-{self.method}-s{self.learn.seed}"
         return self.out or Path("runs") / name
 
+    @property
+    def clones_base(self) -> bool:
+        """Whether the run makes a base of its own."""
+        return self.base is None and bool(self.demos) and self.method not in WITHOUT_BASE
+
 
 def preset(arguments: Sequence[str]) -> Cfg:
     """The defaults of the method that a command line asks for; its other options change these."""
@@ -89,15 +98,13 @@ def preset(arguments: Sequence[str]) -> Cfg:
         look.add_argument(option, default="")
     asked, _ = look.parse_known_args([*arguments])
     method = asked.method if asked.method in Method.__args__ else "ours"
-    learn = learner_of(method, has_base=bool(asked.base), has_demos=bool(asked.demos))
+    learn = learner_of(method, has_base=bool(asked.base or asked.demos))
     return Cfg(env=tyro.MISSING, learn=learn)
 
 
-def learner_of(method: str, *, has_base: bool, has_demos: bool) -> ResidualCfg:
+def learner_of(method: str, *, has_base: bool) -> ResidualCfg:
     """The configuration of a method, for what there is to learn from."""
-    if method == "ours" and not has_base:
-        method = "rlpd" if has_demos else "td3"
-    return baseline(method, ResidualCfg())
+    return baseline("td3" if method == "ours" and not has_base else method, ResidualCfg())
 
 
 def main(cfg: Cfg) -> int:
@@ -111,6 +118,8 @@ def main(cfg: Cfg) -> int:
             cfg.folder, _config(cfg, demos), resume=cfg.resume, steps=cfg.learn.steps
         )
         try:
+            if cfg.clones_base:
+                base = _cloned(cfg, run, demos)
             learner = _learn(cfg, run, env, judge_env, base, demos)
         except RobotRLError as error:
             run.stop("failed", str(error))
@@ -132,10 +141,10 @@ def _materials(cfg: Cfg, env: gym.Env[Any, Any]) -> tuple[BasePolicy | None, lis
             f"eval_episodes is {cfg.eval_episodes}, but '{cfg.env}' has "
             f"{len(eval_seeds(cfg.env))} evaluation seeds."
         )
-    if cfg.base is None and cfg.method not in ("ours", *WITHOUT_BASE):
+    if not (cfg.base or cfg.demos) and cfg.method not in ("ours", *WITHOUT_BASE):
         raise ConfigError(
-            f"method '{cfg.method}' needs a base. Give --base; robot-rl bc makes one from "
-            f"demonstrations. Without one there are {', '.join(WITHOUT_BASE)}."
+            f"method '{cfg.method}' needs a base. Give --base, or --demos to clone one from. "
+            f"Without there are {', '.join(WITHOUT_BASE)}."
         )
     base = None
     if cfg.base is not None and cfg.method not in WITHOUT_BASE:
@@ -165,9 +174,25 @@ def _config(cfg: Cfg, demos: Sequence[Trajectory]) -> dict[str, Any]:
         "method": cfg.method,
         "base": base,
         "demos": about if demos else None,
+        "bc": cfg.bc if cfg.clones_base else None,
         "eval_episodes": cfg.eval_episodes,
         "learn": cfg.learn,
     }
+
+
+def _cloned(cfg: Cfg, run: RunFolder, demos: Sequence[Trajectory]) -> BasePolicy:
+    """The run's own base, cloned when it is first needed."""
+    folder = run.path / "base"
+    if not (folder / CONFIG_FILE).exists():
+        with Progress("bc", cfg.bc.steps) as progress:
+            base = fit(
+                cfg.bc,
+                [d for d in demos if d.success is not False],
+                seed=cfg.learn.seed,
+                progress=lambda step, loss: progress.update(step, loss=loss),
+            )
+        save_policy(base, folder)
+    return load_policy(folder)
 
 
 def _learn(

@@ -113,7 +113,8 @@ def test_every_method_with_a_base_runs(method, tiny, tiny_demos, tiny_base, tmp_
 
 
 def test_without_a_base_it_learns_from_scratch(tiny, tiny_demos, tmp_path):
-    for name, more in {"td3": [], "rlpd": ["--demos", str(tiny_demos)]}.items():
+    with_demos = ["--demos", str(tiny_demos), "--method", "rlpd"]
+    for name, more in {"td3": [], "rlpd": with_demos}.items():
         out = ["--out", str(tmp_path / name)]
         asked = ["train", "--env", tiny, *SMALL, *more, *out, "--steps", "120"]
         assert cli.main(asked) == 0
@@ -122,12 +123,25 @@ def test_without_a_base_it_learns_from_scratch(tiny, tiny_demos, tmp_path):
         assert load_policy(tmp_path / name / "policy").chunk == 1
 
 
+def test_with_demonstrations_alone_a_base_is_cloned_once(tiny, tiny_demos, tmp_path):
+    run = tmp_path / "run"
+    cloning = shlex.split("--bc.steps 20 --bc.checks 1 --bc.members 2 --bc.width 16 --bc.chunk 4")
+    where = ["--env", tiny, "--demos", str(tiny_demos), "--out", str(run)]
+    asked = ["train", *where, *SMALL, *cloning, "--steps", "100", "--resume"]
+    assert cli.main(asked) == 0
+    first = RunRecord.read(run).evals[0]
+    assert (first["step"], first["policy"]) == (0, "base")
+    stamp = (run / "base" / "policy.json").stat().st_mtime_ns
+    assert cli.main(asked) == 0
+    assert (run / "base" / "policy.json").stat().st_mtime_ns == stamp
+
+
 def test_a_methods_preset_gives_way_to_what_the_user_says():
     assert train.preset(["--method", "fast", "--base", "b"]).learn.always == "residual"
     assert train.preset(["--base", "b"]).learn.candidates[0] == "base"
     scratch = train.preset(["--env", "peg"]).learn
     assert scratch.demo_fraction == 0 and not scratch.td3.add_base
-    assert train.preset(["--demos", "d"]).learn.demo_fraction > 0
+    assert train.preset(["--demos", "d"]).learn.candidates[0] == "base"
 
 
 def test_options_are_found_in_the_saved_configuration(tiny, tiny_demos, tiny_base, tmp_path):
