@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from robot_rl.apps.spectator import Spectator
 from robot_rl.errors import ConfigError, MissingExtraError, UnknownNameError
 from robot_rl.replay.trajectory import CONTROL_SOURCES, Trajectory
 
@@ -49,6 +50,7 @@ def make_env(name: str, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
         ConfigError: No such gym environment, or its spaces are not of this kind.
         MissingExtraError: MuJoCo is not installed.
     """
+    Spectator.choose_renderer()  # before anything loads MuJoCo
     if name.startswith(GYM):
         return _make_gym(name.removeprefix(GYM), render_mode)
     task = name.removesuffix(PIXELS)

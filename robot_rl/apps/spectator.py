@@ -77,8 +77,14 @@ class Spectator:
         if self._renderer is None:
             quality = model.vis.quality
             kept, quality.shadowsize = quality.shadowsize, SHADOW_PX
-            self._renderer = mujoco.Renderer(model, HEIGHT_PX, WIDTH_PX)
-            quality.shadowsize = kept
+            try:
+                self._renderer = mujoco.Renderer(model, HEIGHT_PX, WIDTH_PX)
+            except mujoco.FatalError as error:
+                raise ConfigError(
+                    f"this machine cannot render: {error}. Run robot-rl doctor for what it needs."
+                ) from error
+            finally:
+                quality.shadowsize = kept
             self._scratch = mujoco.MjData(model)
         # On a copy: deriving poses in the twin's own data would be a side effect of looking.
         mujoco.mj_copyData(self._scratch, model, port.data)

@@ -19,7 +19,6 @@ from robot_rl.apps.envs import eval_seeds, load_demos, make_env
 from robot_rl.apps.eval import find_policy
 from robot_rl.apps.measure import measure
 from robot_rl.apps.outcome import finish
-from robot_rl.apps.spectator import Spectator
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.errors import ConfigError, RobotRLError
 from robot_rl.learn.bc import BCCfg, fit
@@ -110,7 +109,6 @@ def learner_of(method: str, *, has_base: bool) -> ResidualCfg:
 def main(cfg: Cfg) -> int:
     """Learn, and leave a policy, videos and a report; all can be had again by --resume."""
     use_one_thread()
-    Spectator.choose_renderer()
     env, judge_env = make_env(cfg.env), make_env(cfg.env)
     try:
         base, demos = _materials(cfg, env)
