@@ -205,6 +205,18 @@ def test_nan_from_the_base_ends_the_run_and_says_so(tiny, tiny_demos, tiny_base,
     assert "plan is not finite" in error_of(asked, capsys)
 
 
+def test_nan_in_the_middle_of_a_run_stops_it_and_keeps_what_was_learned(
+    tiny, tiny_demos, tiny_base, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    env = tiny.replace("Tiny-v0", "TinySick-v0")
+    asked = command(env, tiny_demos, tiny_base, run)
+    assert "observation: state is not finite" in error_of(asked, capsys)
+    record = RunRecord.read(run)
+    assert record.state == "failed" and "not finite" in record.status["reason"]
+    assert record.episodes and list((run / "checkpoints").glob("step_*"))
+
+
 def test_a_checkpoint_of_another_version_is_refused_and_stays(
     tiny, tiny_demos, tiny_base, tmp_path, capsys
 ):

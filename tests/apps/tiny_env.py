@@ -49,6 +49,17 @@ class Dense(Tiny):
         return obs, -abs(self.at - self.goal), *rest
 
 
+class Sick(Tiny):
+    """The same, until its sensor breaks in the middle of an episode."""
+
+    left = 100
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        self.left -= 1
+        return (obs if self.left > 0 else obs * np.nan), *rest
+
+
 class Expert:
     """Pushes towards the goal."""
 
@@ -65,3 +76,4 @@ def demonstrations(env, count=5):
 
 gym.register("Tiny-v0", entry_point=Tiny, disable_env_checker=True)
 gym.register("TinyDense-v0", entry_point=Dense, disable_env_checker=True)
+gym.register("TinySick-v0", entry_point=Sick, disable_env_checker=True)
