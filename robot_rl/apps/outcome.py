@@ -72,7 +72,7 @@ def _explain(learner: ResidualLearner, name: str) -> Explain | None:
     """The step critic's view of an action; None where it was not learned."""
     if "residual" not in learner.cfg.candidates:
         return None
-    agent = learner.td3
+    agent = learner.agent
 
     def explain(
         obs: Observation, base: F32, phase: float, action: F32

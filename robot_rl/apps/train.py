@@ -23,7 +23,7 @@ from robot_rl.apps.threads import use_one_thread
 from robot_rl.errors import ConfigError, RobotRLError
 from robot_rl.learn.bc import BCCfg, fit
 from robot_rl.learn.jsonl import read_lines
-from robot_rl.learn.methods import ResidualCfg, baseline
+from robot_rl.learn.methods import WITHOUT_BASE, ResidualCfg, baseline
 from robot_rl.learn.progress import Progress
 from robot_rl.learn.residual import ResidualLearner
 from robot_rl.learn.rollout import Driver
@@ -34,9 +34,7 @@ from robot_rl.replay.trajectory import Trajectory
 
 __all__ = ["Cfg", "learner_of", "main", "preset"]
 
-Method = Literal["ours", "fast", "filtered-bc", "rlpd", "td3", "ibrl", "base"]
-WITHOUT_BASE = ("rlpd", "td3")
-"""Methods that need no base."""
+Method = Literal["ours", "fast", "filtered-bc", "rlpd", "rlpd-sac", "td3", "sac", "ibrl", "base"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,4 +16,4 @@ def policy_of(learner: ResidualLearner, name: str) -> BasePolicy:
     driver = learner.driver(name, explore=False)
     if isinstance(driver, PolicyDriver):
         return driver.policy
-    return ResidualPolicy(learner.anchor if learner.has_base else None, learner.td3)
+    return ResidualPolicy(learner.anchor if learner.has_base else None, learner.agent)

@@ -8,14 +8,15 @@ comparison compares the idea and not two code bases.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from robot_rl.errors import ConfigError
 from robot_rl.learn.bc import BCCfg
 from robot_rl.learn.chooser import ChooserCfg
+from robot_rl.learn.sac import SACCfg
 from robot_rl.learn.td3 import TD3Cfg
 
-__all__ = ["BASELINES", "CANDIDATES", "ResidualCfg", "baseline"]
+__all__ = ["BASELINES", "CANDIDATES", "WITHOUT_BASE", "ResidualCfg", "baseline"]
 
 CANDIDATES = ("base", "imitation", "chosen", "residual")
 
@@ -68,8 +69,12 @@ class ResidualCfg:
     """How the imitation is fitted."""
     memory: float = 40.0
     """Episodes after which one counts 1/e as evidence of a candidate that learns."""
+    agent: Literal["td3", "sac"] = "td3"
+    """Which of the next two the residual agent is."""
     td3: TD3Cfg = field(default_factory=TD3Cfg)
-    """The residual agent."""
+    """The residual agent, a deterministic actor."""
+    sac: SACCfg = field(default_factory=SACCfg)
+    """The residual agent, a stochastic actor."""
     chooser: ChooserCfg = field(default_factory=ChooserCfg)
     """The chunk critic."""
     sparse: bool = True
@@ -125,6 +130,24 @@ BASELINES: Mapping[str, Mapping[str, Any]] = {
         "demo_fraction": 0.0,
         "td3": TD3Cfg(add_base=False, zero_init=False, noise=0.1, target_noise=0.1),
     },
+    "rlpd-sac": {
+        "candidates": ("residual",),
+        "always": "residual",
+        "scale": 1.0,
+        "max_scale": 1.0,
+        "agent": "sac",
+        # No entropy in targets, as RLPD's own settings for sparse rewards have it.
+        "sac": SACCfg(add_base=False, zero_init=False, backup_entropy=False, tau=0.01),
+    },
+    "sac": {
+        "candidates": ("residual",),
+        "always": "residual",
+        "scale": 1.0,
+        "max_scale": 1.0,
+        "demo_fraction": 0.0,
+        "agent": "sac",
+        "sac": SACCfg(add_base=False, zero_init=False),
+    },
     "ibrl": {
         "candidates": ("base", "residual"),
         "always": "residual",
@@ -133,7 +156,10 @@ BASELINES: Mapping[str, Mapping[str, Any]] = {
         "td3": TD3Cfg(add_base=False, choose=True, zero_init=False, noise=0.1, target_noise=0.1),
     },
 }
-"""Other methods as changes of `ResidualCfg`; "rlpd" and "td3" use no base, "td3" no demos."""
+"""Other methods as changes of `ResidualCfg`."""
+
+WITHOUT_BASE = ("rlpd", "rlpd-sac", "td3", "sac")
+"""Methods that use no base; "td3" and "sac" use no demonstrations either."""
 
 
 def baseline(name: str, cfg: ResidualCfg) -> ResidualCfg:

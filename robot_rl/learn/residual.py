@@ -7,7 +7,7 @@ A base works half the time. Four candidates may act, and each is trusted by what
     base        the frozen policy, as it came
     imitation   an ensemble fitted on demonstrations and own successes, which plans more often
     chosen      of the imitation's proposals, the one that a critic of whole chunks prefers
-    residual    the imitation plus a TD3 residual, whose scale grows while it does no harm
+    residual    the imitation plus a residual, whose scale grows while it does no harm
 
 Everyone learns from everyone's episodes. Read downwards: one run of the loop (`train`), who acts,
 what is learned, how far the residual may go, evaluation. Its configuration, and the other methods
@@ -30,6 +30,7 @@ from robot_rl.learn.relabel import relabel
 from robot_rl.learn.resume import load_learner, save_learner
 from robot_rl.learn.rollout import Driver, NoisyDriver, PolicyDriver, run_episode
 from robot_rl.learn.run import RunFolder
+from robot_rl.learn.sac import SAC
 from robot_rl.learn.td3 import TD3
 from robot_rl.policy.base import BasePolicy, Observation, ZeroBase
 from robot_rl.policy.normalise import Normaliser, state_vector
@@ -84,15 +85,19 @@ class ResidualLearner:
         self.rng = np.random.default_rng(cfg.seed)
         self.evidence = Evidence(cfg.candidates, memory=cfg.memory)
         seed = cfg.seed * 7919
-        self.td3 = TD3(cfg.td3, self.norm, scale=cfg.scale, seed=seed + 1)
+        self.agent: TD3 | SAC
+        if cfg.agent == "sac":
+            self.agent = SAC(cfg.sac, self.norm, scale=cfg.scale, seed=seed + 1)
+        else:
+            self.agent = TD3(cfg.td3, self.norm, scale=cfg.scale, seed=seed + 1)
         self.chooser = Chooser(cfg.chooser, self.norm, chunk=self.base.chunk, seed=seed + 3)
         if cfg.sparse:
-            self.td3.bounds = (0.0, 1.0)
+            self.agent.bounds = (0.0, 1.0)
         self.replay = self._empty_replay()
         self.step = self.episode = 0
         self.is_warm = False
         self.successes: list[list[int]] = []  # own successes, as rows [start, stop) of replay.own
-        self.credit = {"td3": 0.0, "chunk": 0.0}
+        self.credit = {"agent": 0.0, "chunk": 0.0}
         self.residual_trials = 0  # episodes of the residual since its scale last changed
         self.patience = 4  # episodes of the residual before its scale may grow
         self._metrics: dict[str, list[float]] = {}
@@ -168,7 +173,7 @@ class ResidualLearner:
         if name == "base":
             return PolicyDriver(self.base)
         if name == "residual":
-            return ResidualDriver(self.td3, explore=explore)
+            return ResidualDriver(self.agent, explore=explore)
         policy = self.anchor
         if name == "chosen":
             assert self.imitation is not None  # a candidate only where there is one
@@ -212,17 +217,17 @@ class ResidualLearner:
         cfg = self.cfg
         if self.step < cfg.warmup_steps:
             return
-        td3 = "residual" in cfg.candidates
+        agent = "residual" in cfg.candidates
         chunk = "chosen" in cfg.candidates
         if not self.is_warm:
             self.is_warm = True
-            for _ in range(cfg.warmup_updates if td3 else 0):
-                self.td3.update_critic(self._batch())
-                self.td3.target_critic.follow(self.td3.critic, cfg.td3.tau)
+            for _ in range(cfg.warmup_updates if agent else 0):
+                self.agent.update_critic(self._batch())
+                self.agent.target_critic.follow(self.agent.critic, self.agent.cfg.tau)
             for _ in range(cfg.warmup_updates if chunk else 0):
                 self._note(self._update_chooser())
-        for _ in range(self._due("td3", cfg.utd * steps) if td3 else 0):
-            self._note(self.td3.update(self._batch()))
+        for _ in range(self._due("agent", cfg.utd * steps) if agent else 0):
+            self._note(self.agent.update(self._batch()))
         for _ in range(self._due("chunk", cfg.chunk_utd * steps) if chunk else 0):
             self._note(self._update_chooser())
 
@@ -291,12 +296,12 @@ class ResidualLearner:
         under = "imitation" if "imitation" in self.cfg.candidates else "base"
         chance = self.evidence.chance_better("residual", under)
         if chance < 0.1:
-            self.td3.scale = max(0.5 * self.td3.scale, 0.02)
+            self.agent.scale = max(0.5 * self.agent.scale, 0.02)
             self.patience = min(2 * self.patience, 64)
             self.evidence.forget("residual")
             self.residual_trials = 0
         elif self.residual_trials >= self.patience and chance > 0.35:
-            self.td3.scale = min(1.4 * self.td3.scale, self.cfg.max_scale)
+            self.agent.scale = min(1.4 * self.agent.scale, self.cfg.max_scale)
             self.residual_trials = 0
 
     # Evaluation and logs ----------------------------------------------------------------------
@@ -319,12 +324,12 @@ class ResidualLearner:
             "length": len(episode),
             "behaviour": name,
             "noisy": episode.attrs["noisy"],
-            "residual_scale": self.td3.scale,
+            "residual_scale": self.agent.scale,
         }
         self.run.log_episode(self.step, fields)
         means = {key: float(np.mean(values)) for key, values in self._metrics.items()}
         trust = {f"evidence/{who}": self.evidence.rate(who) for who in self.cfg.candidates}
-        self.run.log(self.step, means | trust | {"residual_scale": self.td3.scale})
+        self.run.log(self.step, means | trust | {"residual_scale": self.agent.scale})
         self._metrics.clear()
 
     # Saving -----------------------------------------------------------------------------------
@@ -349,7 +354,7 @@ class ResidualLearner:
 class ResidualDriver:
     """Adds the agent's residual to the episode's base action, which must be the anchor's."""
 
-    def __init__(self, agent: TD3, *, explore: bool) -> None:
+    def __init__(self, agent: TD3 | SAC, *, explore: bool) -> None:
         self._agent, self._explore = agent, explore
         self._dim = agent.norm.state_dim
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from robot_rl.learn.actor_critic import Learned
 from robot_rl.learn.checkpoint import (
     load_latest,
     numpy_rng_state,
@@ -20,7 +21,6 @@ from robot_rl.learn.checkpoint import (
 )
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.ensemble import ChunkEnsemble
-from robot_rl.policy.stacked import StackedMLP
 
 if TYPE_CHECKING:
     from robot_rl.learn.residual import ResidualLearner
@@ -45,8 +45,8 @@ def save_learner(learner: "ResidualLearner", run: RunFolder) -> None:
         "credit": learner.credit,
         "residual_trials": learner.residual_trials,
         "patience": learner.patience,
-        "scale": learner.td3.scale,
-        "updates": learner.td3.updates,
+        "scale": learner.agent.scale,
+        "updates": learner.agent.updates,
         "evidence": learner.evidence.state(),
         "rng": [numpy_rng_state(rng) for rng in _generators(learner)],
     }
@@ -85,26 +85,23 @@ def load_learner(learner: "ResidualLearner", run: RunFolder) -> bool:
     learner.is_warm, learner.successes = state["is_warm"], state["successes"]
     learner.credit, learner.patience = state["credit"], state["patience"]
     learner.residual_trials = state["residual_trials"]
-    learner.td3.scale, learner.td3.updates = state["scale"], state["updates"]
+    learner.agent.scale, learner.agent.updates = state["scale"], state["updates"]
     learner.evidence.load_state(state["evidence"])
     for rng, kept in zip(_generators(learner), state["rng"], strict=True):
         restore_numpy_rng(rng, kept)
     return True
 
 
-def _networks(learner: "ResidualLearner") -> dict[str, StackedMLP]:
+def _networks(learner: "ResidualLearner") -> dict[str, Learned]:
     return {
-        "actor": learner.td3.actor,
-        "critic": learner.td3.critic,
-        "target_actor": learner.td3.target_actor,
-        "target_critic": learner.td3.target_critic,
+        **learner.agent.networks(),
         "chunk_critic": learner.chooser.critic,
         "chunk_target": learner.chooser.target,
     }
 
 
 def _generators(learner: "ResidualLearner") -> list[np.random.Generator]:
-    return [learner.rng, learner.td3.rng, learner.chooser.rng]
+    return [learner.rng, learner.agent.rng, learner.chooser.rng]
 
 
 def _under(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:

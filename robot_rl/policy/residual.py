@@ -53,6 +53,7 @@ class ResidualActor:
         form: What they see, and what the actor's output means.
         norm: Of states and actions.
         scale: Largest residual, in units of half the demonstrated action range.
+        gaussian: Whether the actor answers with mean and log deviation (SAC); it acts by its mean.
         actor, critic: The networks.
     """
 
@@ -64,13 +65,16 @@ class ResidualActor:
         scale: float,
         seed: int,
         zero_init: bool = True,
+        gaussian: bool = False,
     ) -> None:
         self.form, self.norm, self.scale = form, norm, scale
+        self.gaussian = gaussian
         d, a = norm.state_dim, norm.action_dim
         seen = d + a * form.see_base_action + form.see_phase
         hidden = (form.width, form.width)
+        answers = 2 * a if gaussian else a
         self.actor = StackedMLP(
-            1, (seen, *hidden, a), layer_norm=True, zero_last=zero_init, seed=seed
+            1, (seen, *hidden, answers), layer_norm=True, zero_last=zero_init, seed=seed
         )
         self.critic = StackedMLP(
             form.critics, (seen + a, *hidden, 1), layer_norm=form.layer_norm, seed=seed + 1
@@ -83,18 +87,21 @@ class ResidualActor:
             state: (d,) as observed.
             base: (a,) the base's action here.
             phase: Of the base's chunk.
-            noise: (a,) added to the actor's unit output, to explore.
+            noise: (a,) to explore; what it does to the actor's answer is the agent's own.
         """
         seen = self._see(state[None], base[None], np.array([[phase]], np.float32))
-        unit = np.tanh(self.actor.act(seen[0])[0])
-        if noise is not None:
-            unit = unit + noise
+        unit = self._unit(self.actor.act(seen[0])[0], noise)
         action = self._sum(base, np.clip(unit, -1, 1).astype(np.float32))
         if self.form.choose:
             both = np.stack([base, action])
             value = self.value(np.repeat(state[None], 2, 0), np.stack([base] * 2), phase, both)
             action = both[int(value.argmax())]
         return action
+
+    def _unit(self, answer: F32, noise: F32 | F64 | None) -> F32 | F64:
+        """The unit residual (a,) in the actor's answer, plus noise."""
+        unit = np.tanh(answer[: self.norm.action_dim])
+        return unit if noise is None else unit + noise
 
     def value(self, states: F32, bases: F32, phase: float | F32, actions: F32) -> F32:
         """Mean of the critics (B,) for B states, base actions, phases and actions."""
@@ -177,7 +184,12 @@ class ResidualPolicy:
             base = {"kind": self.base.kind, "config": self.base.config()}
         names = ActorForm.__dataclass_fields__
         form = {k: v for k, v in asdict(self.actor.form).items() if k in names}
-        return {"base": base, "form": form, "scale": float(self.actor.scale)}
+        return {
+            "base": base,
+            "form": form,
+            "scale": float(self.actor.scale),
+            "gaussian": self.actor.gaussian,
+        }
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All numbers of the policy by name."""
@@ -200,7 +212,8 @@ class ResidualPolicy:
             base = restore_policy(base["kind"], base["config"], under("base.", arrays))
         form = ActorForm(**config["form"])
         norm = Normaliser.from_arrays(arrays)
-        actor = ResidualActor(form, norm, scale=config["scale"], seed=0)
+        gaussian = config.get("gaussian", False)
+        actor = ResidualActor(form, norm, scale=config["scale"], seed=0, gaussian=gaussian)
         load_flat(actor.actor, arrays["actor"])
         load_flat(actor.critic, arrays["critic"])
         return cls(base, actor)

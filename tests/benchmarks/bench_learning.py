@@ -38,7 +38,7 @@ TASKS = {  # name: (environment, steps)
     "pick-lift": ("pick-lift", 15_000),
     "drawer": ("drawer", 15_000),
 }
-METHODS = ("ours", "filtered-bc", "fast", "rlpd", "td3", "ibrl")
+METHODS = ("ours", "filtered-bc", "fast", "rlpd", "rlpd-sac", "td3", "sac", "ibrl")
 
 
 def specs(tasks: list[str], methods: list[str], seeds: int) -> list[Spec]:

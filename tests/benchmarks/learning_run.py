@@ -21,7 +21,7 @@ from robot_rl.apps.measure import measure
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.config import config_hash, from_plain, to_plain, write_atomically
 from robot_rl.learn.bc import BCCfg, fit
-from robot_rl.learn.methods import ResidualCfg, baseline
+from robot_rl.learn.methods import WITHOUT_BASE, ResidualCfg, baseline
 from robot_rl.learn.residual import ResidualLearner
 from robot_rl.learn.rollout import Driver
 from robot_rl.learn.run import RunFolder
@@ -101,7 +101,7 @@ def run(spec: Spec, out: Path) -> dict[str, Any]:
     cfg = spec.learner()
     demos = demonstrations(spec, out)
     base = None
-    if spec.method not in ("rlpd", "td3", "sac"):
+    if spec.method not in WITHOUT_BASE:
         base = base_policy(spec, demos, out)
     env, judge = make_env(spec.task), make_env(spec.task)
     seeds = eval_seeds(spec.task)[: spec.episodes]

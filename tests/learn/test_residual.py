@@ -9,7 +9,7 @@ import pytest
 from robot_rl.errors import ConfigError
 from robot_rl.learn.bc import BCCfg, fit
 from robot_rl.learn.chooser import ChooserCfg
-from robot_rl.learn.methods import BASELINES, ResidualCfg, baseline
+from robot_rl.learn.methods import BASELINES, WITHOUT_BASE, ResidualCfg, baseline
 from robot_rl.learn.residual import ResidualLearner
 from robot_rl.learn.rollout import PolicyDriver, run_episode
 from robot_rl.learn.run import RunFolder
@@ -112,15 +112,19 @@ def test_by_evidence_it_ends_no_worse_than_its_base(demos, ensemble):
 @pytest.mark.parametrize("method", sorted(BASELINES))
 def test_every_method_runs_from_the_same_loop(method, demos, ensemble):
     cfg = baseline(method, small(steps=300))
-    base = None if method in ("rlpd", "td3") else ensemble
-    learner = ResidualLearner(cfg, PointEnv(), base, [] if method == "td3" else demos)
+    base = None if method in WITHOUT_BASE else ensemble
+    learner = ResidualLearner(cfg, PointEnv(), base, demos if cfg.demo_fraction else [])
     learner.train()
     assert learner.step >= 300
     assert learner.deployed() in cfg.candidates
 
 
-def test_a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(tmp_path, demos, ensemble):
+@pytest.mark.parametrize("agent", ["td3", "sac"])
+def test_a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
+    agent, tmp_path, demos, ensemble
+):
     def learner(name, cfg):
+        cfg = replace(cfg, agent=agent)
         run = RunFolder.create(tmp_path / name, {"same": True}, resume=True)
         return ResidualLearner(cfg, PointEnv(), ensemble, demos, run=run)
 
@@ -134,7 +138,7 @@ def test_a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(tmp_path
     assert 0 < again.step < 600
     again.train()
     assert again.step == whole.step
-    assert np.array_equal(again.td3.critic.flat, whole.td3.critic.flat)
+    assert np.array_equal(again.agent.critic.flat, whole.agent.critic.flat)
     assert np.array_equal(again.chooser.critic.flat, whole.chooser.critic.flat)
     assert np.array_equal(again.imitation.ensemble.net.flat, whole.imitation.ensemble.net.flat)
     assert again.evidence.state() == whole.evidence.state()
