@@ -61,6 +61,8 @@ class ResidualCfg:
     """Scale of the residual at the start, in halves of the demonstrated action range."""
     max_scale: float = 0.8
     """Largest scale that evidence may grow the residual to."""
+    fixed_scale: bool = False
+    """Keep the residual's scale as it is, whatever the evidence."""
     residual_share: float = 0.4
     """Share of episodes that the residual acts in, whatever the evidence (its scale obeys it)."""
     refresh_every: int = 2_500

@@ -127,7 +127,7 @@ class ResidualLearner:
             name = self._who_acts()
             episode = self._collect(name)
             self._learn(len(episode))
-            if name == "residual" and cfg.always is None:
+            if name == "residual" and cfg.always is None and not cfg.fixed_scale:
                 self._adapt_scale()
             if self._passed(before, cfg.refresh_every):
                 self._refresh_imitation()

@@ -68,7 +68,14 @@ def finish(spec: Spec, out: Path) -> None:
             check=False,
         )
     words = "done" if done.returncode == 0 else f"FAILED, see {folder / 'output.txt'}"
-    print(f"{spec.task} {spec.method} seed {spec.seed}: {words}", flush=True)
+    what = " ".join([spec.method, *(f"{name}={value}" for name, value in spec.changes.items())])
+    print(f"{spec.task} {what} seed {spec.seed}: {words}", flush=True)
+
+
+def finish_all(wanted: list[Spec], out: Path, jobs: int) -> None:
+    """Run what is not finished, `jobs` at a time, in this order."""
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(lambda spec: finish(spec, out), wanted))
 
 
 def measured(spec: Spec, out: Path) -> dict[str, Any] | None:
@@ -102,29 +109,33 @@ def table(tasks: list[str], methods: list[str], seeds: int, out: Path) -> list[d
     rows = []
     for task in tasks:
         for method in methods:
-            wanted = specs([task], [method], seeds)
-            runs = [found for spec in wanted if (found := measured(spec, out)) is not None]
-            if runs:
-                final = bootstrap([run["final"] for run in runs])
-                rows.append(
-                    {
-                        "task": task,
-                        "method": method,
-                        "runs": runs,
-                        "base": sum(run["base"] for run in runs) / len(runs),
-                        "final": final.mean,
-                        "final_interval": [final.low, final.high],
-                        "final_iqm": interquartile_mean([run["final"] for run in runs]),
-                        "worst_eval_dip": max(run["worst_eval_dip"] for run in runs),
-                    }
-                )
+            found = row(task, method, specs([task], [method], seeds), out)
+            rows += [] if found is None else [found]
     return rows
+
+
+def row(task: str, name: str, wanted: list[Spec], out: Path) -> dict[str, Any] | None:
+    """The figures of those of these runs that are finished; None if none is."""
+    runs = [found for spec in wanted if (found := measured(spec, out)) is not None]
+    if not runs:
+        return None
+    final = bootstrap([run["final"] for run in runs])
+    return {
+        "task": task,
+        "method": name,
+        "runs": runs,
+        "base": sum(run["base"] for run in runs) / len(runs),
+        "final": final.mean,
+        "final_interval": [final.low, final.high],
+        "final_iqm": interquartile_mean([run["final"] for run in runs]),
+        "worst_eval_dip": max(run["worst_eval_dip"] for run in runs),
+    }
 
 
 def show(rows: list[dict[str, Any]]) -> None:
     """Print the table."""
     print(
-        f"{'task':<11} {'method':<12} {'seeds':>5} {'base':>5} {'final':>6} {'95 % interval':>14} "
+        f"{'task':<11} {'method':<19} {'seeds':>5} {'base':>5} {'final':>6} {'95 % interval':>14} "
         f"{'IQM':>5} {'to 80 %':>22} {'dip':>5} {'CPU-s':>6}"
     )
     for row in rows:
@@ -132,10 +143,17 @@ def show(rows: list[dict[str, Any]]) -> None:
         to_80 = ",".join("-" if r["to_80"] is None else str(r["to_80"]) for r in row["runs"])
         cpu = sum(r["cpu_s"] or 0 for r in row["runs"]) / len(row["runs"])
         print(
-            f"{row['task']:<11} {row['method']:<12} {len(row['runs']):>5} {row['base']:>5.2f} "
+            f"{row['task']:<11} {row['method']:<19} {len(row['runs']):>5} {row['base']:>5.2f} "
             f"{row['final']:>6.3f} {low:>6.3f} - {high:.3f} {row['final_iqm']:>5.2f} "
             f"{to_80:>22} {row['worst_eval_dip']:>5.2f} {cpu:>6.0f}"
         )
+
+
+def write(rows: list[dict[str, Any]], file: Path) -> None:
+    """Keep the table, and say where."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(rows, indent=2) + "\n")
+    print(f"written: {file}")
 
 
 def main() -> int:
@@ -148,16 +166,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/bench/learning"))
     parser.add_argument("--only-print", action="store_true")
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
     if not asked.only_print:
-        with ThreadPoolExecutor(asked.jobs) as pool:
-            wanted = specs(asked.tasks, asked.methods, asked.seeds)
-            list(pool.map(lambda spec: finish(spec, asked.out), wanted))
+        finish_all(specs(asked.tasks, asked.methods, asked.seeds), asked.out, asked.jobs)
     rows = table(asked.tasks, asked.methods, asked.seeds, asked.out)
     show(rows)
-    file = asked.out.parent / "learning.json"
-    file.write_text(json.dumps(rows, indent=2) + "\n")
-    print(f"written: {file}")
+    write(rows, asked.out.parent / "learning.json")
     return 0
 
 
