@@ -19,6 +19,7 @@ from torch import Tensor
 from robot_rl.errors import ConfigError
 from robot_rl.policy.normalise import Normaliser
 from robot_rl.policy.residual import ActorForm, ResidualActor
+from robot_rl.policy.stacked import StackedMLP
 from robot_rl.replay.buffer import Batch
 from robot_rl.types import F32
 
@@ -144,6 +145,17 @@ class ActorCritic(ResidualActor, ABC, Generic[Cfg]):
         assert slope is not None  # inputs were asked for
         moves = torch.from_numpy(np.abs(action) < 1.0)  # a clipped sum does not
         return float(q.mean()), slope * self.scale * moves
+
+    def grow(self, scale: float) -> None:
+        """Give the residual more room, and leave what it does now as it is where it is small.
+
+        The actor's last layer shrinks by what the scale grows: without that, a wider bound would
+        widen every residual at once, and a policy that worked would have to be learned again.
+        """
+        for name, network in self.networks().items():
+            if name.endswith("actor") and isinstance(network, StackedMLP):
+                network.scale_output(self.scale / scale)
+        self.scale = scale
 
     # Saving -----------------------------------------------------------------------------------
 

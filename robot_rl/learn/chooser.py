@@ -49,7 +49,13 @@ class ChooserCfg:
 
 
 class Chooser(ChunkCritic):
-    """Q(state, chunk) by an ensemble, bootstrapped from the best proposal at the next state."""
+    """Q(state, chunk) by an ensemble, bootstrapped from the best proposal at the next state.
+
+    Attributes:
+        bounds: Smallest and largest value that the reward allows.
+    """
+
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
     def __init__(self, cfg: ChooserCfg, norm: Normaliser, *, chunk: int, seed: int) -> None:
         super().__init__(norm, chunk=chunk, critics=cfg.critics, width=cfg.width, seed=seed)
@@ -72,7 +78,7 @@ class Chooser(ChunkCritic):
         x = self._input(states, proposals.reshape(count * members, self.chunk, -1))
         two = self.rng.choice(self.cfg.critics, 2, replace=False).tolist()
         best = self.target.forward(x, members=two).amin(0).view(count, members).amax(1).numpy()
-        y = np.clip(batch.reward + batch.discount * best, 0, 1).astype(np.float32)
+        y = np.clip(batch.reward + batch.discount * best, *self.bounds).astype(np.float32)
         q = self.critic.forward(self._input(batch.state, batch.executed), keep=True)
         error = q - torch.from_numpy(y)[None, :, None]
         self.critic.backward(error * (2.0 / count))

@@ -63,7 +63,7 @@ class ResidualCfg:
     """Largest scale that evidence may grow the residual to."""
     fixed_scale: bool = False
     """Keep the residual's scale as it is, whatever the evidence."""
-    residual_share: float = 0.4
+    residual_share: float = 0.6
     """Share of episodes that the residual acts in, whatever the evidence (its scale obeys it)."""
     refresh_every: int = 2_500
     """Steps between fits of the imitation."""

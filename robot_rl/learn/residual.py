@@ -92,7 +92,7 @@ class ResidualLearner:
             self.agent = TD3(cfg.td3, self.norm, scale=cfg.scale, seed=seed + 1)
         self.chooser = Chooser(cfg.chooser, self.norm, chunk=self.base.chunk, seed=seed + 3)
         if cfg.sparse:
-            self.agent.bounds = (0.0, 1.0)
+            self.agent.bounds = self.chooser.bounds = (0.0, 1.0)
         self.replay = self._empty_replay()
         self.step = self.episode = 0
         self.is_warm = False
@@ -296,12 +296,12 @@ class ResidualLearner:
         under = "imitation" if "imitation" in self.cfg.candidates else "base"
         chance = self.evidence.chance_better("residual", under)
         if chance < 0.1:
-            self.agent.scale = max(0.5 * self.agent.scale, 0.02)
+            self.agent.scale = max(0.7 * self.agent.scale, 0.02)
             self.patience = min(2 * self.patience, 64)
             self.evidence.forget("residual")
             self.residual_trials = 0
-        elif self.residual_trials >= self.patience and chance > 0.35:
-            self.agent.scale = min(1.4 * self.agent.scale, self.cfg.max_scale)
+        elif self.residual_trials >= self.patience and chance > 0.5:
+            self.agent.grow(min(1.3 * self.agent.scale, self.cfg.max_scale))
             self.residual_trials = 0
 
     # Evaluation and logs ----------------------------------------------------------------------

@@ -230,6 +230,12 @@ class StackedMLP:
             raise ShapeError("online network", other, mine)
         self.flat.lerp_(online.flat, tau)
 
+    @torch.no_grad()
+    def scale_output(self, factor: float) -> None:
+        """Multiply what every network puts out by `factor`; its Adam stays."""
+        for tensor in self._layers[-1]:
+            tensor.mul_(factor)
+
     def clone(self) -> "StackedMLP":
         """An equal network, with its own memory."""
         twin = StackedMLP(

@@ -168,6 +168,17 @@ def test_choosing_acts_by_the_base_where_the_critic_prefers_it():
     assert np.mean(chosen) > 0.7
 
 
+def test_a_wider_bound_leaves_small_residuals_where_they_are():
+    ours = agent(scale=0.1, zero_init=False)
+    ours.actor.scale_output(0.1)  # small against its bound
+    state, base = np.ones(DIM, np.float32), np.zeros(ACTION, np.float32)
+    before = ours.act(state, base, 0.5, explore=False)
+    ours.grow(0.4)
+    np.testing.assert_allclose(ours.act(state, base, 0.5, explore=False), before, rtol=0.05)
+    ours.actor.flat.mul_(100)
+    assert np.abs(ours.act(state, base, 0.5, explore=False)).max() > 0.3
+
+
 def test_its_state_round_trips_bit_for_bit():
     ours, other = agent(), agent()
     for k in range(10):
