@@ -37,7 +37,7 @@ class ResidualCfg:
     """Steps driven by the base (every other episode with noise) before learning starts."""
     warmup_updates: int = 2_000
     """Critic-only updates at the end of the warm-up."""
-    warmup_noise: float = 0.05
+    warmup_noise: float = 0.1
     """Uniform noise on every other warm-up episode, in shares of the demonstrated range."""
     noise: float = 0.02
     """Gaussian noise on imitation and chosen while they collect, in the same shares."""
@@ -57,7 +57,7 @@ class ResidualCfg:
     """Share of demonstrations in a batch of the step critic."""
     chunk_demo_fraction: float = 0.25
     """Share of demonstrations in a batch of the chunk critic."""
-    scale: float = 0.1
+    scale: float = 0.4
     """Scale of the residual at the start, in halves of the demonstrated action range."""
     max_scale: float = 0.8
     """Largest scale that evidence may grow the residual to."""
@@ -73,7 +73,7 @@ class ResidualCfg:
     """Episodes after which one counts 1/e as evidence of a candidate that learns."""
     agent: Literal["td3", "sac"] = "td3"
     """Which of the next two the residual agent is."""
-    td3: TD3Cfg = field(default_factory=TD3Cfg)
+    td3: TD3Cfg = field(default_factory=lambda: TD3Cfg(pull=0.3))
     """The residual agent, a deterministic actor."""
     sac: SACCfg = field(default_factory=SACCfg)
     """The residual agent, a stochastic actor."""
@@ -108,7 +108,6 @@ BASELINES: Mapping[str, Mapping[str, Any]] = {
     "fast": {
         "candidates": ("base", "residual"),
         "always": "residual",
-        "scale": 0.4,
         "warmup_noise": 0.2,
     },
     "base": {"candidates": ("base",), "always": "base"},

@@ -29,6 +29,8 @@ class TD3Cfg(ActorCriticCfg):
 
     noise: float = 0.25
     """Exploration noise, in shares of the residual's scale."""
+    pull: float = 0.0
+    """Weight of the pull of the residual to zero, against values between 0 and 1."""
     target_noise: float = 0.25
     """Noise on target actions, in shares of the residual's scale; clipped at twice that."""
 
@@ -62,10 +64,15 @@ class TD3(ActorCritic[TD3Cfg]):
         return np.clip(batch.reward + batch.discount * value, *self.bounds).astype(np.float32)
 
     def update_actor(self, batch: Batch) -> dict[str, float]:
-        """Climb the mean of all critics at clip(a_b + scale · tanh π)."""
+        """Climb mean Q(clip(a_b + scale · u)) − pull · ‖u‖² / a with u = tanh π, over all critics.
+
+        The pull keeps a residual at zero where the critics see no difference worth it: their
+        slopes are noise there, and a sum of noise would push to the bound.
+        """
         seen = torch.from_numpy(self._see(batch.state, batch.base, batch.phase))
         unit = self.actor.forward(seen, keep=True)[0].tanh()
         q, slope = self._climb(seen, batch.base, unit)
+        slope += (2 * self.cfg.pull / unit.numel()) * unit
         self.actor.backward((slope * (1 - unit.square()))[None])
         norm = self.actor.step(self.cfg.actor_lr, max_norm=self.cfg.max_grad_norm)
         self.target_actor.follow(self.actor, self.cfg.tau * self.cfg.actor_every)
