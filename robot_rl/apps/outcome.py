@@ -6,12 +6,14 @@ from robot_rl.apps.envs import eval_seeds, make_env
 from robot_rl.apps.film import Explain, film
 from robot_rl.apps.report import write_report
 from robot_rl.apps.summary import summarize
+from robot_rl.env.features import FeatureObservation
 from robot_rl.errors import CheckpointError, RobotRLError
 from robot_rl.learn.deploy import policy_of
 from robot_rl.learn.record import RunRecord
 from robot_rl.learn.residual import ResidualLearner
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.base import Observation
+from robot_rl.policy.eyes import Eyes, SeeingPolicy
 from robot_rl.policy.normalise import state_vector
 from robot_rl.policy.saved import save_policy
 from robot_rl.types import F32
@@ -22,14 +24,23 @@ NO_PICTURES = (RobotRLError, gym.error.Error, ImportError, RuntimeError, OSError
 """What renderers raise on machines that have no OpenGL, or for environments without pictures."""
 
 
-def finish(learner: ResidualLearner, run: RunFolder, env_name: str, *, videos: int) -> str:
+def finish(
+    learner: ResidualLearner,
+    run: RunFolder,
+    env_name: str,
+    *,
+    videos: int,
+    eyes: Eyes | None = None,
+) -> str:
     """Save the policy, film it, write the report; returns what to tell the user.
 
     A policy that cannot be saved or filmed is no reason to lose a run: then a line says why.
     """
     name, lines = learner.deployed(), []
     try:
-        lines.append(f"policy: {save_policy(policy_of(learner, name), run.path / 'policy')}")
+        policy = policy_of(learner, name)
+        policy = policy if eyes is None else SeeingPolicy(eyes, policy)
+        lines.append(f"policy: {save_policy(policy, run.path / 'policy')}")
     except CheckpointError as error:
         lines.append(f"the policy was not saved: {error}")
     summary = summarize(RunRecord.read(run.path))
@@ -43,16 +54,24 @@ def finish(learner: ResidualLearner, run: RunFolder, env_name: str, *, videos: i
     )
     if videos:
         try:
-            _film(learner, name, run, env_name, videos)
+            _film(learner, name, run, env_name, videos, eyes)
         except NO_PICTURES as error:
             lines.append(f"no videos: {error}")
     report = write_report(run.path)
     return "\n".join([*lines, f"{summary.headline()}, report: {report}"])
 
 
-def _film(learner: ResidualLearner, name: str, run: RunFolder, env_name: str, count: int) -> None:
+def _film(
+    learner: ResidualLearner,
+    name: str,
+    run: RunFolder,
+    env_name: str,
+    count: int,
+    eyes: Eyes | None,
+) -> None:
     """Film the deployed candidate, with the critic's value and the residual."""
     env = make_env(env_name, render_mode="rgb_array")
+    env = env if eyes is None else FeatureObservation(env, eyes)
     try:
         film(
             env,

@@ -19,9 +19,12 @@ from robot_rl.apps.envs import eval_seeds, load_demos, make_env
 from robot_rl.apps.eval import find_policy
 from robot_rl.apps.measure import measure
 from robot_rl.apps.outcome import finish
+from robot_rl.apps.sight import EYES_FILE, admit_sight, eyes_of
 from robot_rl.apps.threads import use_one_thread
+from robot_rl.env.features import FeatureObservation, camera_shapes
 from robot_rl.errors import ConfigError, RobotRLError
 from robot_rl.learn.bc import BCCfg, fit
+from robot_rl.learn.eyesight import EyesightCfg, with_features
 from robot_rl.learn.jsonl import read_lines
 from robot_rl.learn.methods import WITHOUT_BASE, ResidualCfg, baseline
 from robot_rl.learn.progress import Progress
@@ -29,6 +32,7 @@ from robot_rl.learn.residual import ResidualLearner
 from robot_rl.learn.rollout import Driver
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.base import BasePolicy
+from robot_rl.policy.eyes import SeeingPolicy
 from robot_rl.policy.saved import CONFIG_FILE, load_policy, save_policy
 from robot_rl.replay.trajectory import Trajectory
 
@@ -62,6 +66,8 @@ class Cfg:
     """Episodes to film at the end."""
     bc: BCCfg = field(default_factory=BCCfg)
     """How a base is cloned where none is given."""
+    eyes: EyesightCfg = field(default_factory=EyesightCfg)
+    """How seeing is learned from demonstrations, where there are images."""
     learn: Annotated[ResidualCfg, tyro.conf.arg(name="")] = field(default_factory=ResidualCfg)
     """The learner."""
 
@@ -110,10 +116,16 @@ def main(cfg: Cfg) -> int:
     env, judge_env = make_env(cfg.env), make_env(cfg.env)
     try:
         base, demos = _materials(cfg, env)
-        run = RunFolder.create(
-            cfg.folder, _config(cfg, demos), resume=cfg.resume, steps=cfg.learn.steps
-        )
+        config, eyes = _config(cfg, demos), None
+        if camera_shapes(env):
+            config |= {"eyes": cfg.eyes}
+        run = RunFolder.create(cfg.folder, config, resume=cfg.resume, steps=cfg.learn.steps)
         try:
+            if camera_shapes(env):
+                eyes = eyes_of(run.path / EYES_FILE, cfg.eyes, base, demos, seed=cfg.learn.seed)
+                env, judge_env = (FeatureObservation(one, eyes) for one in (env, judge_env))
+                demos = with_features(eyes, demos)
+                base = base.policy if isinstance(base, SeeingPolicy) else base
             if cfg.clones_base:
                 base = _cloned(cfg, run, demos)
             learner = _learn(cfg, run, env, judge_env, base, demos)
@@ -123,7 +135,7 @@ def main(cfg: Cfg) -> int:
         except KeyboardInterrupt:
             run.stop("interrupted", "Ctrl-C")
             raise
-        print(finish(learner, run, cfg.env, videos=cfg.videos))
+        print(finish(learner, run, cfg.env, videos=cfg.videos, eyes=eyes))
     finally:
         env.close()
         judge_env.close()
@@ -150,6 +162,7 @@ def _materials(cfg: Cfg, env: gym.Env[Any, Any]) -> tuple[BasePolicy | None, lis
     if cfg.demos:
         demos = load_demos(cfg.demos, cfg.env)
         admit_demos(env, demos, cfg.demos)
+    admit_sight(env, base, demos, cfg.env)
     if cfg.learn.sparse:
         admit_reward(env, cfg.env)
     return base, demos

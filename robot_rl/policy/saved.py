@@ -87,6 +87,12 @@ def _residual(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
     return ResidualPolicy.restore(config, arrays)
 
 
+def _seeing(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
+    from robot_rl.policy.eyes import SeeingPolicy
+
+    return SeeingPolicy.restore(config, arrays)
+
+
 _KINDS: dict[str, Callable[[Mapping[str, Any], Arrays], BasePolicy]] = {
     "mlp": _mlp,
     "act": _act,
@@ -94,6 +100,7 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], Arrays], BasePolicy]] = {
     "replanned": _replanned,
     "chosen": _chosen,
     "residual": _residual,
+    "seeing": _seeing,
 }
 
 
