@@ -20,7 +20,7 @@ from typing import Any
 
 from learning_run import Spec
 
-from robot_rl.config import config_hash, to_plain
+from robot_rl.config import to_plain
 from robot_rl.learn.record import RunRecord
 from robot_rl.learn.statistics import (
     bootstrap,
@@ -53,7 +53,7 @@ def specs(tasks: list[str], methods: list[str], seeds: int) -> list[Spec]:
 
 def finish(spec: Spec, out: Path) -> None:
     """Run what is not finished, in a process of its own."""
-    folder = out / "runs" / config_hash(spec)
+    folder = out / "runs" / spec.key
     if (folder / "result.json").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def finish_all(wanted: list[Spec], out: Path, jobs: int) -> None:
 
 def measured(spec: Spec, out: Path) -> dict[str, Any] | None:
     """The figures of one finished run."""
-    folder = out / "runs" / config_hash(spec)
+    folder = out / "runs" / spec.key
     if not (folder / "result.json").exists():
         return None
     record = RunRecord.read(folder)

@@ -44,6 +44,11 @@ class Spec:
     changes: dict[str, Any] = field(default_factory=dict)  # of ResidualCfg, nested by dots
     bc: BCCfg = field(default_factory=BCCfg)
 
+    @property
+    def key(self) -> str:
+        """Hash of the run and of all that its method resolves to: a changed default is new."""
+        return config_hash({"run": self, "learner": self.learner()})
+
     def learner(self) -> ResidualCfg:
         """The method's configuration with the changes of this run."""
         cfg = baseline(self.method, ResidualCfg())
@@ -105,7 +110,7 @@ def run(spec: Spec, out: Path) -> dict[str, Any]:
         base = base_policy(spec, demos, out)
     env, judge = make_env(spec.task), make_env(spec.task)
     seeds = eval_seeds(spec.task)[: spec.episodes]
-    folder = out / "runs" / config_hash(spec)
+    folder = out / "runs" / spec.key
     with RunFolder.create(folder, to_plain(spec), resume=True, steps=cfg.steps) as logs:
 
         def evaluate(step: int, name: str, driver: Driver, anchor: BasePolicy) -> float:
