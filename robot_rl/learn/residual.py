@@ -286,15 +286,16 @@ class ResidualLearner:
     # Trust ------------------------------------------------------------------------------------
 
     def _adapt_scale(self) -> None:
-        """Grow the residual while it is no worse than what it stands on, shrink it when it is.
+        """Grow the residual while it is no worse than the base, shrink it when it is.
 
-        As in congestion control, growth is bold until the first set-back, and each set-back
+        The base is the bar, not the imitation: what a residual tries beside the imitation is where
+        the imitation's next successes come from, and that is worth what it costs as long as the
+        robot never does worse than it did before. As in congestion control, growth is bold until the first set-back, and each set-back
         doubles the episodes that the next growth must wait for: a task on which a residual does
         harm is probed ever more rarely, one on which it helps is climbed in a few episodes.
         """
         self.residual_trials += 1
-        under = "imitation" if "imitation" in self.cfg.candidates else "base"
-        chance = self.evidence.chance_better("residual", under)
+        chance = self.evidence.chance_better("residual", self.cfg.candidates[0])
         if chance < 0.1:
             self.agent.scale = max(0.7 * self.agent.scale, 0.02)
             self.patience = min(2 * self.patience, 64)
