@@ -290,9 +290,10 @@ class ResidualLearner:
 
         The base is the bar, not the imitation: what a residual tries beside the imitation is where
         the imitation's next successes come from, and that is worth what it costs as long as the
-        robot never does worse than it did before. As in congestion control, growth is bold until the first set-back, and each set-back
-        doubles the episodes that the next growth must wait for: a task on which a residual does
-        harm is probed ever more rarely, one on which it helps is climbed in a few episodes.
+        robot does no worse than it did before. As in congestion control, growth is bold until the
+        first set-back, and each set-back doubles the episodes that the next growth must wait for:
+        a task on which a residual does harm is probed ever more rarely, one on which it helps is
+        climbed in a few episodes.
         """
         self.residual_trials += 1
         chance = self.evidence.chance_better("residual", self.cfg.candidates[0])
