@@ -154,7 +154,8 @@ class ActorCritic(ResidualActor, ABC, Generic[Cfg]):
         """
         for name, network in self.networks().items():
             if name.endswith("actor") and isinstance(network, StackedMLP):
-                network.scale_output(self.scale / scale)
+                # Of a Gaussian the mean: its deviation is in shares of the scale, like all noise.
+                network.scale_output(self.scale / scale, slice(self.norm.action_dim))
         self.scale = scale
 
     # Saving -----------------------------------------------------------------------------------

@@ -231,10 +231,11 @@ class StackedMLP:
         self.flat.lerp_(online.flat, tau)
 
     @torch.no_grad()
-    def scale_output(self, factor: float) -> None:
-        """Multiply what every network puts out by `factor`; its Adam stays."""
-        for tensor in self._layers[-1]:
-            tensor.mul_(factor)
+    def scale_output(self, factor: float, columns: slice = slice(None)) -> None:
+        """Multiply what every network puts out in these columns by `factor`; its Adam stays."""
+        weight, bias = self._layers[-1]
+        weight[:, columns].mul_(factor)
+        bias[..., columns].mul_(factor)
 
     def clone(self) -> "StackedMLP":
         """An equal network, with its own memory."""

@@ -38,6 +38,7 @@ CHANGES: dict[str, dict[str, Any]] = {  # of ResidualCfg, nested by dots
     "no base action": {"td3.see_base_action": False},
     "no phase": {"td3.see_phase": False},
     "no zero init": {"td3.zero_init": False},
+    "no pull to zero": {"td3.pull": 0.0},
     "SAC residual": {"agent": "sac"},
     **{
         f"fixed scale {scale}": {"scale": scale, "max_scale": scale, "fixed_scale": True}

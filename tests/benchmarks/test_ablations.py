@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from robot_rl.config import config_hash
-
 ASKED = argparse.Namespace(method="ours", steps=None, episodes=100, seeds=2)
 
 
@@ -19,14 +17,14 @@ def bench(monkeypatch):
 
 def test_every_ablation_is_a_configuration_of_its_own(bench):
     runs = bench.specs(["peg", "fetch-push"], [*bench.CHANGES, *bench.DEMOS], ASKED)
-    assert len({config_hash(run) for run in runs}) == len(runs)
+    assert len({run.key for run in runs}) == len(runs)
     full = runs[0].learner()
     assert all(run.learner() != full for run in runs if run.task == "peg" and run.changes)
 
 
 def test_the_full_method_is_the_run_of_the_learning_table(bench):
     ours = importlib.import_module("bench_learning").specs(["peg"], ["ours"], 1)
-    assert config_hash(bench.specs(["peg"], ["full"], ASKED)[0]) == config_hash(ours[0])
+    assert bench.specs(["peg"], ["full"], ASKED)[0].key == ours[0].key
 
 
 def test_no_task_is_asked_for_more_demonstrations_than_it_has(bench):

@@ -137,6 +137,18 @@ def test_an_untrained_residual_leaves_the_base_as_it_is_and_explores_within_its_
     assert tried.std(0).min() > 0.02
 
 
+def test_more_room_moves_neither_the_mean_nor_the_shares_it_explores_by():
+    ours, base = agent(scale=0.1, zero_init=False), np.zeros(ACTION, np.float32)
+    ours.actor.flat.mul_(0.3)  # small residuals, where tanh is straight
+    state = np.ones(DIM, np.float32)
+    before = ours.act(state, base, 0.5, explore=False)
+    spread = np.std([ours.act(state, base, 0.5, explore=True) for _ in range(300)])
+    ours.grow(0.2)
+    np.testing.assert_allclose(ours.act(state, base, 0.5, explore=False), before, atol=2e-3)
+    wider = np.std([ours.act(state, base, 0.5, explore=True) for _ in range(300)])
+    assert wider == pytest.approx(2 * spread, rel=0.2)
+
+
 def test_values_are_bounded_by_the_reward_only_without_entropy_in_them():
     ended = batch(reward=np.ones(16, np.float32))
     for counts, largest in ((True, 2.0), (False, 1.0)):
