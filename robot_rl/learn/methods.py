@@ -59,7 +59,7 @@ class ResidualCfg:
     """Share of demonstrations in a batch of the chunk critic."""
     scale: float = 0.4
     """Scale of the residual at the start, in halves of the demonstrated action range."""
-    max_scale: float = 0.8
+    max_scale: float = 0.4
     """Largest scale that evidence may grow the residual to."""
     fixed_scale: bool = False
     """Keep the residual's scale as it is, whatever the evidence."""
