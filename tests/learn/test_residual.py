@@ -46,8 +46,8 @@ def expert(obs):
 
 
 def biased(obs):
-    """An expert whose aim is 0.1 off: it misses unless it passes through the goal."""
-    return np.clip((obs[2:] + 0.1 - obs[:2]) * 5, -1, 1)
+    """An expert whose aim is off by a little more than the goal allows."""
+    return np.clip((obs[2:] + 0.05 - obs[:2]) * 5, -1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +89,17 @@ def test_a_residual_learns_what_a_biased_base_misses(demos):
     cfg = small(
         candidates=("base", "residual"),
         always="residual",
-        scale=0.6,
         warmup_noise=0.5,
-        steps=2000,
+        steps=1500,
         utd=2.0,
         demo_fraction=0.25,
     )
-    cfg = replace(cfg, td3=replace(cfg.td3, width=64, actor_lr=1e-3, critic_lr=1e-3, tau=0.02))
+    quick = replace(cfg.td3, width=64, actor_lr=1e-3, critic_lr=1e-3, tau=0.02, pull=0.05)
+    cfg = replace(cfg, td3=quick)
     learner = ResidualLearner(cfg, PointEnv(), base, demos)
     before = success(learner, "base")
     learner.train()
-    assert success(learner, "residual") > before + 0.2
+    assert success(learner, "residual") > before + 0.5
 
 
 def test_by_evidence_it_ends_no_worse_than_its_base(demos, ensemble):
