@@ -59,6 +59,9 @@ def main(cfg: Cfg) -> int:
     """Run the episodes, print each and the rate."""
     folder, env_name = find_policy(cfg.policy, cfg.env)
     Spectator.choose_renderer()
+    from robot_rl.apps.threads import use_one_thread
+
+    use_one_thread()
     from robot_rl.apps.envs import eval_seeds, make_env
     from robot_rl.apps.film import explain_by, film
     from robot_rl.learn.rollout import PolicyDriver, run_episode
