@@ -59,12 +59,13 @@ class Spec:
             eval_every=self.evaluate_every,
             checkpoint_every=self.evaluate_every,
         )
+        whole: dict[str, Any] = {}
         for name, value in self.changes.items():
             outer, _, inner = name.partition(".")
             if inner:
-                value = replace(getattr(cfg, outer), **{inner: value})
-            cfg = replace(cfg, **{outer: value})
-        return cfg
+                value = replace(whole.get(outer, getattr(cfg, outer)), **{inner: value})
+            whole[outer] = value
+        return replace(cfg, **whole)  # at once: single fields need not fit the old others
 
 
 @contextmanager
