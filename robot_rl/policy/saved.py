@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -51,57 +52,16 @@ class SavedPolicy(BasePolicy, Protocol):
         ...
 
 
-def _mlp(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
-    from robot_rl.policy.ensemble import ChunkEnsemble
-
-    return ChunkEnsemble.restore(config, arrays)
-
-
-def _act(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
-    from robot_rl.policy.act import ACTPolicy
-
-    return ACTPolicy.restore(config, arrays)
-
-
-def _flow(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
-    from robot_rl.policy.flow import FlowPolicy
-
-    return FlowPolicy.restore(config, arrays)
-
-
-def _replanned(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
-    from robot_rl.policy.replanned import Replanned
-
-    return Replanned.restore(config, arrays)
-
-
-def _chosen(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
-    from robot_rl.policy.chosen import ChosenPolicy
-
-    return ChosenPolicy.restore(config, arrays)
-
-
-def _residual(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
-    from robot_rl.policy.residual import ResidualPolicy
-
-    return ResidualPolicy.restore(config, arrays)
-
-
-def _seeing(config: Mapping[str, Any], arrays: Arrays) -> BasePolicy:
-    from robot_rl.policy.eyes import SeeingPolicy
-
-    return SeeingPolicy.restore(config, arrays)
-
-
-_KINDS: dict[str, Callable[[Mapping[str, Any], Arrays], BasePolicy]] = {
-    "mlp": _mlp,
-    "act": _act,
-    "flow": _flow,
-    "replanned": _replanned,
-    "chosen": _chosen,
-    "residual": _residual,
-    "seeing": _seeing,
+_KINDS = {
+    "mlp": ("ensemble", "ChunkEnsemble"),
+    "act": ("act", "ACTPolicy"),
+    "flow": ("flow", "FlowPolicy"),
+    "replanned": ("replanned", "Replanned"),
+    "chosen": ("chosen", "ChosenPolicy"),
+    "residual": ("residual", "ResidualPolicy"),
+    "seeing": ("eyes", "SeeingPolicy"),
 }
+"""Module of this package and class of each kind, imported only when a policy of it is read."""
 
 
 def save_policy(policy: BasePolicy, path: Path | str) -> Path:
@@ -190,7 +150,8 @@ def restore_policy(kind: str, config: Mapping[str, Any], arrays: Arrays) -> Base
     """
     if kind not in _KINDS:
         raise CheckpointError(_unknown(kind, "a policy within a policy"))
-    return _KINDS[kind](config, arrays)
+    module, name = _KINDS[kind]
+    return getattr(import_module(f"robot_rl.policy.{module}"), name).restore(config, arrays)
 
 
 def under(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
