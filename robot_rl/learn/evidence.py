@@ -76,11 +76,11 @@ class Evidence:
         a, b = self._beta(name)
         return a / (a + b)
 
-    def chance_better(self, name: str, than: str, margin: float = 0.0) -> float:
-        """Posterior probability that `name` succeeds more often than `than` minus `margin`."""
+    def chance_better(self, name: str, than: str) -> float:
+        """Posterior probability that `name` succeeds more often than `than`."""
         rng = np.random.default_rng(0)  # the same posterior gives the same answer
         ours, theirs = (rng.beta(*self._beta(who), _DRAWS) for who in (name, than))
-        return float(np.mean(ours > theirs - margin))
+        return float(np.mean(ours > theirs))
 
     def best(self) -> str:
         """The candidate to deploy: the best lower bound (one deviation); the base if in doubt."""

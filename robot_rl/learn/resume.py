@@ -6,8 +6,7 @@ Checkpoints are taken between episodes, and a training start follows from seed a
 so no state of the env is needed: a resumed run ends bit for bit where the uninterrupted one does.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +20,7 @@ from robot_rl.learn.checkpoint import (
 )
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.ensemble import ChunkEnsemble
+from robot_rl.policy.saved import under
 
 if TYPE_CHECKING:
     from robot_rl.learn.residual import ResidualLearner
@@ -72,13 +72,13 @@ def load_learner(learner: "ResidualLearner", run: RunFolder) -> bool:
         return False
     state = saved.state
     for name, network in _networks(learner).items():
-        network.load_state_dict(_under(f"{name}.", saved.tensors))
+        network.load_state_dict(under(f"{name}.", saved.tensors))
     replay = learner.replay
-    replay.own.load_arrays(_under("own.", saved.arrays))
+    replay.own.load_arrays(under("own.", saved.arrays))
     replay.demos.base[: replay.demos.rows] = saved.arrays["demos.base"]
     if learner.imitation is not None:
         learner.imitation.ensemble = ChunkEnsemble.restore(
-            state["imitation"], _under("imitation.", saved.arrays)
+            state["imitation"], under("imitation.", saved.arrays)
         )
         learner.imitation.refreshes = state["refreshes"]
     learner.step, learner.episode = state["step"], state["episode"]
@@ -102,8 +102,3 @@ def _networks(learner: "ResidualLearner") -> dict[str, Learned]:
 
 def _generators(learner: "ResidualLearner") -> list[np.random.Generator]:
     return [learner.rng, learner.agent.rng, learner.chooser.rng]
-
-
-def _under(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries whose names start with `prefix`, without it."""
-    return {k.removeprefix(prefix): v for k, v in named.items() if k.startswith(prefix)}

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import safetensors
@@ -35,6 +35,7 @@ POLICY_VERSION = 1
 CONFIG_FILE = "policy.json"
 
 Arrays = Mapping[str, np.ndarray]
+Named = TypeVar("Named")
 
 
 @runtime_checkable
@@ -154,9 +155,9 @@ def restore_policy(kind: str, config: Mapping[str, Any], arrays: Arrays) -> Base
     return getattr(import_module(f"robot_rl.policy.{module}"), name).restore(config, arrays)
 
 
-def under(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
-    """The arrays whose names start with `prefix`, without it: those of a policy in a policy."""
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+def under(prefix: str, named: Mapping[str, Named]) -> dict[str, Named]:
+    """The entries whose names start with `prefix`, without it: those of a part of the whole."""
+    return {k.removeprefix(prefix): v for k, v in named.items() if k.startswith(prefix)}
 
 
 def _unknown(kind: str, where: str) -> str:
