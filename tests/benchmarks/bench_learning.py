@@ -1,7 +1,7 @@
 """Success against environment steps: ours beside other methods, on our tasks and one that is not.
 
     python tests/benchmarks/bench_learning.py [--tasks peg fetch-push] [--methods ours rlpd]
-                                              [--seeds 5] [--jobs 2] [--only-print]
+                                              [--seeds 5] [--first-seed 0] [--jobs 2] [--only-print]
 
 Every finished run is kept under the hash of its configuration in runs/bench/learning/runs; called
 again, only what is missing is run, and a killed run goes on from its checkpoint. Each run is a
@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,11 @@ TASKS = {  # name: (environment, steps)
 METHODS = ("ours", "filtered-bc", "fast", "rlpd", "rlpd-sac", "td3", "sac", "ibrl")
 
 
-def specs(tasks: list[str], methods: list[str], seeds: int) -> list[Spec]:
+def specs(tasks: list[str], methods: list[str], seeds: Iterable[int]) -> list[Spec]:
     """Seed by seed, so that every row of the table has its first seed early."""
     return [
         Spec(task=TASKS[task][0], method=method, seed=seed, steps=TASKS[task][1])
-        for seed in range(seeds)
+        for seed in seeds
         for task in tasks
         for method in methods
     ]
@@ -104,7 +105,9 @@ def measured(spec: Spec, out: Path) -> dict[str, Any] | None:
     }
 
 
-def table(tasks: list[str], methods: list[str], seeds: int, out: Path) -> list[dict[str, Any]]:
+def table(
+    tasks: list[str], methods: list[str], seeds: Iterable[int], out: Path
+) -> list[dict[str, Any]]:
     """One row for each task and method with a finished run."""
     rows = []
     for task in tasks:
@@ -162,13 +165,15 @@ def main() -> int:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0, help="later ones are fresh seeds")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/bench/learning"))
     parser.add_argument("--only-print", action="store_true")
     asked = parser.parse_args()
+    seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
     if not asked.only_print:
-        finish_all(specs(asked.tasks, asked.methods, asked.seeds), asked.out, asked.jobs)
-    rows = table(asked.tasks, asked.methods, asked.seeds, asked.out)
+        finish_all(specs(asked.tasks, asked.methods, seeds), asked.out, asked.jobs)
+    rows = table(asked.tasks, asked.methods, seeds, asked.out)
     show(rows)
     write(rows, asked.out.parent / "learning.json")
     return 0

@@ -23,7 +23,7 @@ def test_every_ablation_is_a_configuration_of_its_own(bench):
 
 
 def test_the_full_method_is_the_run_of_the_learning_table(bench):
-    ours = importlib.import_module("bench_learning").specs(["peg"], ["ours"], 1)
+    ours = importlib.import_module("bench_learning").specs(["peg"], ["ours"], range(1))
     assert bench.specs(["peg"], ["full"], ASKED)[0].key == ours[0].key
 
 
