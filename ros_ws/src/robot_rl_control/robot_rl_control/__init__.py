@@ -1,0 +1,1 @@
+"""The arm bridge and the ROS graph as a `RobotPort`."""
