@@ -3,7 +3,9 @@
 Without rclpy nothing here is imported, and every test of this folder is skipped.
 """
 
+import atexit
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -13,6 +15,7 @@ import sys
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,12 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = sorted(path.parent for path in (ROOT / "ros_ws" / "src").glob("*/package.xml"))
 DEADLINE_S = 30.0  # of a condition that holds within a fraction of it on an idle machine
 
-_domain_lock: socket.socket | None = None
-
 
 def _free_domain() -> int:
     """A DDS domain that no other process of this machine uses; kept while this one lives."""
-    global _domain_lock
     for domain in range(1, 100):
         lock = socket.socket()
         try:
@@ -36,7 +36,7 @@ def _free_domain() -> int:
         except OSError:
             lock.close()
             continue
-        _domain_lock = lock
+        atexit.register(lock.close)
         return domain
     raise RuntimeError("no free ROS domain between 1 and 99")
 
@@ -56,7 +56,16 @@ def _prepare() -> None:
         os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(profile)
 
 
+def _import_ros() -> None:
+    """Import what message types import, whose parser uses a deprecated module of Python's."""
+    if importlib.util.find_spec("rclpy"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            importlib.import_module("rosidl_generator_py")
+
+
 _prepare()
+_import_ros()
 
 
 class Child:
@@ -141,7 +150,7 @@ class Graph:
         return node
 
     def add(self, node: Any) -> Any:
-        """Spin a node that the test made itself (with `context=` and `namespace=` of this graph)."""
+        """Spin a node that the test made itself (with this graph's context and namespace)."""
         self.nodes.append(node)
         self.executor.add_node(node)
         return node

@@ -15,7 +15,7 @@ setup(
     install_requires=["setuptools"],
     maintainer="robot_rl developers",
     maintainer_email="dev@robot-rl.org",
-    description="The arm bridge, the only publisher of commands, and the ROS graph as a RobotPort.",
+    description="The only publisher of commands, and the ROS graph as a RobotPort.",
     license="Apache-2.0",
     entry_points={"console_scripts": ["arm_bridge = robot_rl_control.arm_bridge:main"]},
 )
