@@ -1,4 +1,4 @@
-"""A ROS graph for one test or benchmark: own domain a process, own context and namespace a graph."""
+"""A ROS graph for one test or benchmark: own domain a process, own context a graph."""
 
 import atexit
 import contextlib
