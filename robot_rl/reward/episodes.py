@@ -20,7 +20,7 @@ class RecordedEpisode(Protocol):
 
     @property
     def obs(self) -> Mapping[str, F32 | U8]:
-        """ "state" float32 (T + 1, d), and per camera uint8 (T + 1, h, w, 3)."""
+        """Float32 (T + 1, d) under "state", and per camera uint8 (T + 1, h, w, 3)."""
         ...
 
     @property
