@@ -11,6 +11,14 @@ ifeq ($(shell uname -s),Linux)
 export MUJOCO_GL ?= egl
 endif
 
+# A sourced ROS 2 is used as it is: the wheels in .venv, which would mix their libraries with its
+# own, are told that they have nothing to do. One made for another Python is left out instead.
+ifneq ($(filter jazzy kilted rolling,$(ROS_DISTRO)),)
+export _ROS_WHEELS_BOOTSTRAP_COMPLETE := 1
+else ifdef ROS_DISTRO
+unexport PYTHONPATH LD_LIBRARY_PATH AMENT_PREFIX_PATH
+endif
+
 .PHONY: help demo test check bench doctor format setup stubs clean
 
 help:  ## list the targets
@@ -20,7 +28,7 @@ demo: setup  ## demonstrations -> base -> residual -> report, in the twin (10 mi
 	$(BIN)/robot-rl demo $(ARGS)
 
 test: setup  ## the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: setup  ## lint, format, types, import direction
 	@[ .typings/mujoco -nt .venv/.stamp ] || $(MAKE) --no-print-directory stubs
