@@ -55,10 +55,10 @@ BUILTIN_DEMOS = 20  # all that come with a task that is not ours
 
 
 def spec(task: str, variant: str, seed: int, asked: argparse.Namespace) -> Spec | None:
-    """One run; None where the task has too few demonstrations for it."""
-    env, steps = TASKS[task]
-    demos = DEMOS.get(variant, 20)
-    if env.startswith("gym:") and demos > BUILTIN_DEMOS:
+    """One run; None where the task has too few demonstrations for it, or has these anyway."""
+    env, steps, count = TASKS[task]
+    demos = DEMOS.get(variant, count)
+    if (env.startswith("gym:") and demos > BUILTIN_DEMOS) or DEMOS.get(variant) == count:
         return None
     return Spec(
         task=env,
