@@ -1,0 +1,77 @@
+"""Hold exposure and white balance where automatic control has brought them.
+
+command:   **camera**, arm → observe → policy (base + residual) → decode → safety → send
+
+A policy learns colours and brightness; automatic control changes them when the arm moves past.
+Switching it off is not enough: the colour sensor of the D400 series does not tell which exposure
+automatic control has chosen, neither as option nor as metadata (librealsense, discussions 2549 and
+5035), and falls back to its factory value. So the manual value that gives the same picture is
+searched for.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from robot_rl.types import U8
+
+__all__ = ["Look", "lock_exposure", "look_of"]
+
+_STEPS = 10  # halvings: the value is within 0.1 % of its (logarithmic) range
+
+
+class Look(NamedTuple):
+    """What exposure and white balance act on."""
+
+    brightness: float  # mean of all channels
+    warmth: float  # red over blue
+
+
+def look_of(rgb: U8) -> Look:
+    """Brightness and warmth of an image (h, w, 3)."""
+    # Every eighth pixel tells as much of a mean as all of them.
+    red, _, blue = means = rgb[::8, ::8].mean(axis=(0, 1))
+    return Look(brightness=float(means.mean()), warmth=float((red + 1.0) / (blue + 1.0)))
+
+
+def lock_exposure(rs: Any, sensor: Any, settled_look: Callable[[], Look]) -> dict[str, float]:
+    """Switch automatic control off and find the manual values that keep the present look.
+
+    Args:
+        rs: The module pyrealsense2.
+        sensor: The sensor that makes the colour image; options it lacks are left out.
+        settled_look: Waits until a change of the sensor is seen, and returns how it looks.
+
+    Returns:
+        The values found, by option.
+    """
+    wanted = settled_look()
+    pairs = (
+        (rs.option.enable_auto_exposure, rs.option.exposure, "brightness"),
+        (rs.option.enable_auto_white_balance, rs.option.white_balance, "warmth"),
+    )
+    found: dict[str, float] = {}
+    for automatic, manual, part in pairs:
+        if sensor.supports(automatic) and sensor.supports(manual):
+            sensor.set_option(automatic, 0.0)
+            target = getattr(wanted, part)
+            value = _search(sensor, manual, lambda p=part: getattr(settled_look(), p), target)
+            found[part] = value
+    return found
+
+
+def _search(sensor: Any, option: Any, measure: Callable[[], float], target: float) -> float:
+    """Halve the option's range until `measure`, which grows with it, meets the target."""
+    span = sensor.get_option_range(option)
+    lower, upper = max(span.min, span.step), span.max
+    best, best_error = lower, math.inf
+    for _ in range(_STEPS):
+        middle = math.sqrt(lower * upper)  # what is seen grows with the ratio of exposures
+        value = span.min + round((middle - span.min) / span.step) * span.step
+        sensor.set_option(option, value)
+        error = measure() - target
+        if abs(error) < best_error:
+            best, best_error = value, abs(error)
+        lower, upper = (lower, middle) if error > 0 else (middle, upper)
+    sensor.set_option(option, best)
+    return best
