@@ -9,98 +9,84 @@ A base works half the time. Four candidates may act, and each is trusted by what
     chosen      of the imitation's proposals, the one that a critic of whole chunks prefers
     residual    the imitation plus a residual, whose scale grows while it does no harm
 
-Everyone learns from everyone's episodes. Read downwards: one run of the loop (`train`), who acts,
-what is learned, how far the residual may go, evaluation. Its configuration, and the other methods
-that are configurations of the same loop, are in `methods.py`.
+Everyone learns from everyone's episodes. Who acts, and how, is in `candidates.py`. Read downwards:
+one run of the loop (`train`), what an episode is worth (`absorb`), what is learned, how far the
+residual may go, evaluation. Its configuration, and the other methods that are configurations of
+the same loop, are in `methods.py`; the same loop in two processes is in `actor.py` and
+`learner.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-from robot_rl.errors import ConfigError
-from robot_rl.learn.chooser import Chooser
-from robot_rl.learn.evidence import Evidence
+from robot_rl.learn.candidates import Candidates, Env, fit_normaliser
 from robot_rl.learn.imitation import Imitation
 from robot_rl.learn.methods import ResidualCfg
 from robot_rl.learn.progress import Progress
 from robot_rl.learn.relabel import relabel
 from robot_rl.learn.resume import load_learner, save_learner
-from robot_rl.learn.rollout import Driver, NoisyDriver, PolicyDriver, run_episode
+from robot_rl.learn.rollout import Driver
 from robot_rl.learn.run import RunFolder
-from robot_rl.learn.sac import SAC
-from robot_rl.learn.td3 import TD3
-from robot_rl.policy.base import BasePolicy, Observation, ZeroBase
-from robot_rl.policy.normalise import Normaliser, state_vector
+from robot_rl.policy.base import BasePolicy
+from robot_rl.policy.normalise import Normaliser
 from robot_rl.replay.buffer import Batch, TransitionBuffer
 from robot_rl.replay.mixing import MixedReplay
 from robot_rl.replay.trajectory import Trajectory
-from robot_rl.types import F32
 
-__all__ = ["ResidualDriver", "ResidualLearner"]
+__all__ = ["ResidualLearner"]
 
-Env = gymnasium.Env[Any, Any]
 Evaluate = Callable[[int, str, Driver, BasePolicy], float]
 
 
-class ResidualLearner:
-    """Learns on one env. After kill -9, `resume` and `train` go on to the same end.
+class ResidualLearner(Candidates):
+    """Learns on one env, or from episodes that others execute. After kill -9, `resume` goes on.
 
     Args:
         cfg: The configuration.
-        env: Any env with Box or Dict("state", ...) observations and Box(-1, 1) actions.
+        env: Any env with Box or Dict("state", ...) observations and Box(-1, 1) actions; None to
+            learn by `absorb` alone.
         base: The frozen base, or None to learn without one.
         demos: Demonstrations; may be empty.
         run: Where logs and checkpoints go; None keeps nothing.
         evaluate: Runs a candidate on evaluation seeds and returns its success; called as
             `evaluate(step, name, driver, anchor)`, where the anchor is the episode's base.
+        norm: Of states and actions (default: fitted on the demonstrations, or on random actions
+            in the env).
     """
 
     def __init__(
         self,
         cfg: ResidualCfg,
-        env: Env,
+        env: Env | None,
         base: BasePolicy | None,
         demos: Sequence[Trajectory],
         *,
         run: RunFolder | None = None,
         evaluate: Evaluate | None = None,
+        norm: Normaliser | None = None,
     ) -> None:
-        self.cfg, self.env, self.run, self._evaluate = cfg, env, run, evaluate
-        shape = env.action_space.shape
-        assert shape is not None  # Box
-        if base is None and "residual" not in cfg.candidates:
-            raise ConfigError(f"candidates {cfg.candidates} need a base; give one, or 'residual'.")
-        self.base: BasePolicy = base or ZeroBase(shape[0])
-        self.has_base = base is not None
-        self.norm = _normaliser(demos, env)
-        self.imitation = None
-        if self.has_base and {"imitation", "chosen"} & set(cfg.candidates):
-            self.imitation = Imitation.start(
-                cfg.refresh, self.base, demos, every=cfg.replan, seed=cfg.seed * 1000
+        self.env, self.run, self._evaluate = env, run, evaluate
+        if norm is None:
+            assert env is not None  # who has none gives the scaling
+            norm = fit_normaliser(demos, env)
+        imitation = None
+        if base is not None and {"imitation", "chosen"} & set(cfg.candidates):
+            imitation = Imitation.start(
+                cfg.refresh, base, demos, every=cfg.replan, seed=cfg.seed * 1000
             )
+        super().__init__(cfg, base, norm, imitation)
         self.demos = [relabel(self.anchor, demo) for demo in demos]
-        self.rng = np.random.default_rng(cfg.seed)
-        self.evidence = Evidence(cfg.candidates, memory=cfg.memory)
-        seed = cfg.seed * 7919
-        self.agent: TD3 | SAC
-        if cfg.agent == "sac":
-            self.agent = SAC(cfg.sac, self.norm, scale=cfg.scale, seed=seed + 1)
-        else:
-            self.agent = TD3(cfg.td3, self.norm, scale=cfg.scale, seed=seed + 1)
-        self.chooser = Chooser(cfg.chooser, self.norm, chunk=self.base.chunk, seed=seed + 3)
-        if cfg.sparse:
-            self.agent.bounds = self.chooser.bounds = (0.0, 1.0)
         self.replay = self._empty_replay()
         self.step = self.episode = 0
-        self.is_warm = False
+        self.position = -1  # in the store that episodes come from, if they do: see learner.py
         self.successes: list[list[int]] = []  # own successes, as rows [start, stop) of replay.own
         self.credit = {"agent": 0.0, "chunk": 0.0}
         self.residual_trials = 0  # episodes of the residual since its scale last changed
         self.patience = 4  # episodes of the residual before its scale may grow
         self._metrics: dict[str, list[float]] = {}
+        self._plan(0)
 
     def _empty_replay(self) -> MixedReplay:
         """The demonstrations, and room for the run."""
@@ -119,86 +105,46 @@ class ResidualLearner:
     def train(self, progress: Progress | None = None) -> dict[str, Any]:
         """Run to `cfg.steps`; returns the headline figures."""
         cfg = self.cfg
+        assert self.env is not None  # nothing to act in without one
         if self.step == 0:
-            self._plan(0)
-            self._evaluate_candidate("base" if self.has_base else cfg.candidates[0])
+            self._evaluate_candidate(self.first_judged)
         while self.step < cfg.steps:
             before = self.step
-            name = self._who_acts()
-            episode = self._collect(name)
-            self._learn(len(episode))
-            if name == "residual" and cfg.always is None and not cfg.fixed_scale:
-                self._adapt_scale()
-            if self._passed(before, cfg.refresh_every):
-                self._refresh_imitation()
-            self._log(name, episode)
+            episode = self.collect(self.env, step=self.step, episode=self.episode)
+            self.absorb(episode)
             if progress is not None:
-                progress.update(self.step, deployed=self.deployed(), stage=name)
-            if self._passed(before, cfg.eval_every) and self.step < cfg.steps:
+                who = episode.attrs["behaviour"]
+                progress.update(self.step, deployed=self.deployed(), stage=who)
+            if self.passed(before, cfg.eval_every) and self.step < cfg.steps:
                 self._evaluate_candidate(self.deployed())
-            if self._passed(before, cfg.checkpoint_every):
+            if self.passed(before, cfg.checkpoint_every):
                 self.save()
         rate = self._evaluate_candidate(self.deployed())
         self.save()
         return {"steps": self.step, "deployed": self.deployed(), "success": rate}
 
-    def _passed(self, before: int, every: int) -> bool:
+    def absorb(self, episode: Trajectory) -> None:
+        """Keep an executed episode, and learn what its steps pay for.
+
+        Args:
+            episode: Of this env or recorded anywhere; `behaviour` and `noisy` in its attributes
+                say who acted, and whether warm-up noise was on it (`Candidates.collect`).
+        """
+        before, name = self.step, episode.attrs["behaviour"]
+        self._keep(episode)
+        self._learn(len(episode))
+        if name == "residual" and self.cfg.always is None and not self.cfg.fixed_scale:
+            self._adapt_scale()
+        if self.passed(before, self.cfg.refresh_every):
+            self._refresh_imitation()
+        self._log(name, episode)
+
+    def passed(self, before: int, every: int) -> bool:
+        """Whether a multiple of `every` steps lies between `before` and now."""
         return every > 0 and before // every < self.step // every
 
-    # Who acts ---------------------------------------------------------------------------------
-
-    def _who_acts(self) -> str:
-        if self.step < self.cfg.warmup_steps:
-            return "base" if "base" in self.cfg.candidates else "random"
-        if self.cfg.always is not None:
-            return self.cfg.always
-        # The residual is the one that must be executed to be learned: it gets a fixed share, and
-        # its scale, not its share, is what keeps it from doing harm.
-        if "residual" in self.cfg.candidates and self.rng.random() < self.cfg.residual_share:
-            return "residual"
-        return self.evidence.draw(self.rng)
-
-    def deployed(self) -> str:
-        """The candidate that is evaluated, and that a user runs."""
-        if self.cfg.always is not None:
-            return self.cfg.always
-        return self.evidence.best()
-
-    def driver(self, name: str, *, explore: bool) -> Driver:
-        """The candidate `name` as a driver; with its exploration, or as it is deployed."""
-        half = self.norm.action_half
-        if name == "random":
-            nothing = PolicyDriver(ZeroBase(len(half)))
-            return NoisyDriver(nothing, np.ones_like(half), self.rng, uniform=True)
-        if name == "base":
-            return PolicyDriver(self.base)
-        if name == "residual":
-            return ResidualDriver(self.agent, explore=explore)
-        policy = self.anchor
-        if name == "chosen":
-            assert self.imitation is not None  # a candidate only where there is one
-            policy = self.chooser.policy(
-                self.imitation.ensemble, every=self.cfg.replan, explore=explore
-            )
-        driver = PolicyDriver(policy)
-        return NoisyDriver(driver, self.cfg.noise * half, self.rng) if explore else driver
-
-    @property
-    def anchor(self) -> BasePolicy:
-        """What the residual is added to: the imitation where there is one, else the base."""
-        return self.base if self.imitation is None else self.imitation.policy
-
-    def _collect(self, name: str) -> Trajectory:
-        """Run one episode, keep it, and count it as evidence if it ran without warm-up noise."""
-        driver = self.driver(name, explore=True)
-        is_noisy = self.step < self.cfg.warmup_steps and self.episode % 2 == 1
-        if is_noisy and name == "base":
-            size = self.cfg.warmup_noise * self.norm.action_half
-            driver = NoisyDriver(driver, size, self.rng, uniform=True)
-        # Training starts depend on seed and episode alone, so that a resumed run sees the same.
-        seed = int(np.random.SeedSequence((self.cfg.seed, self.episode)).generate_state(1)[0] >> 1)
-        attrs = {"behaviour": name, "noisy": is_noisy}
-        episode = run_episode(self.env, driver, self.anchor, seed=seed, attrs=attrs)
+    def _keep(self, episode: Trajectory) -> None:
+        """Put an episode into the replay, and count it as evidence."""
         before = self.replay.rows
         rows = self.replay.own.add(episode, chunk=self.anchor.chunk)
         self._plan(before)
@@ -206,9 +152,8 @@ class ResidualLearner:
         self.episode += 1
         if episode.success:
             self.successes.append([rows.start, rows.stop])
-        if name in self.cfg.candidates and not is_noisy:
-            self.evidence.note(name, bool(episode.success))
-        return episode
+        name, is_noisy = episode.attrs["behaviour"], episode.attrs["noisy"]
+        self.count(name, success=bool(episode.success), noisy=is_noisy)
 
     # Learning ---------------------------------------------------------------------------------
 
@@ -328,6 +273,8 @@ class ResidualLearner:
             "noisy": episode.attrs["noisy"],
             "residual_scale": self.agent.scale,
         }
+        if "version" in episode.attrs:
+            fields["version"] = episode.attrs["version"]  # of the weights that it acted by
         self.run.log_episode(self.step, fields)
         means = {key: float(np.mean(values)) for key, values in self._metrics.items()}
         trust = {f"evidence/{who}": self.evidence.rate(who) for who in self.cfg.candidates}
@@ -351,35 +298,3 @@ class ResidualLearner:
             return False
         self._plan(0)
         return True
-
-
-class ResidualDriver:
-    """Adds the agent's residual to the episode's base action, which must be the anchor's."""
-
-    def __init__(self, agent: TD3 | SAC, *, explore: bool) -> None:
-        self._agent, self._explore = agent, explore
-        self._dim = agent.norm.state_dim
-
-    def reset(self) -> None:
-        """The agent remembers nothing."""
-
-    def act(self, obs: Observation, base: F32, phase: float) -> F32:
-        """Base action plus residual."""
-        state = state_vector(obs, self._dim)
-        return self._agent.act(state, base, phase, explore=self._explore)
-
-
-def _normaliser(demos: Sequence[Trajectory], env: Env) -> Normaliser:
-    """From the demonstrations, or else from random actions in the env."""
-    if demos:
-        states = np.concatenate([d.obs["state"] for d in demos]).astype(np.float32)
-        return Normaliser.fit(states, np.concatenate([d.executed for d in demos]))
-    shape = env.action_space.shape
-    assert shape is not None  # Box
-    rng = np.random.default_rng(0)
-    wild = NoisyDriver(
-        PolicyDriver(ZeroBase(shape[0])), np.ones(shape, np.float32), rng, uniform=True
-    )
-    states = np.concatenate([run_episode(env, wild, None, seed=k).obs["state"] for k in range(5)])
-    span = np.stack([-np.ones(shape, np.float32), np.ones(shape, np.float32)])
-    return Normaliser.fit(states.astype(np.float32), span)

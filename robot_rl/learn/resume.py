@@ -40,6 +40,7 @@ def save_learner(learner: "ResidualLearner", run: RunFolder) -> None:
     state = {
         "step": learner.step,
         "episode": learner.episode,
+        "position": learner.position,
         "is_warm": learner.is_warm,
         "successes": learner.successes,
         "credit": learner.credit,
@@ -82,6 +83,7 @@ def load_learner(learner: "ResidualLearner", run: RunFolder) -> bool:
         )
         learner.imitation.refreshes = state["refreshes"]
     learner.step, learner.episode = state["step"], state["episode"]
+    learner.position = state.get("position", -1)
     learner.is_warm, learner.successes = state["is_warm"], state["successes"]
     learner.credit, learner.patience = state["credit"], state["patience"]
     learner.residual_trials = state["residual_trials"]

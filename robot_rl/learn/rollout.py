@@ -4,8 +4,8 @@ command:   observe → **driver: base, imitation, choice or residual** → env (
 learning:  **transition → episode** → store → replay → residual agent → weights
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -14,10 +14,17 @@ from robot_rl.errors import NonFiniteError, ShapeError
 from robot_rl.policy.base import BasePolicy, Observation, ZeroBase
 from robot_rl.policy.normalise import state_vector
 from robot_rl.policy.queue import ChunkQueue
+from robot_rl.replay.schema import outcome_of
 from robot_rl.replay.trajectory import CONTROL_SOURCES, Trajectory
 from robot_rl.types import F32
 
-__all__ = ["Driver", "NoisyDriver", "PolicyDriver", "run_episode"]
+if TYPE_CHECKING:  # it loads Zarr, which only those who record need
+    from robot_rl.replay.writer import EpisodeWriter
+
+__all__ = ["Driver", "NoisyDriver", "PolicyDriver", "Record", "run_episode"]
+
+Record = Callable[[Mapping[str, Any]], "EpisodeWriter"]
+"""Begins the record of an episode with these facts: `begin` of a `Recorder` or a store."""
 
 
 class Driver(Protocol):
@@ -82,6 +89,7 @@ def run_episode(
     seed: int,
     source: str = "policy",
     attrs: Mapping[str, Any] | None = None,
+    record: Record | None = None,
 ) -> Trajectory:
     """Run one episode from `seed` to its end.
 
@@ -96,6 +104,8 @@ def run_episode(
         seed: Of `env.reset`.
         source: A word of `CONTROL_SOURCES`.
         attrs: Kept with the episode.
+        record: Begins a record that is written step by step. One that an error cuts off is left
+            to be salvaged (`EpisodeStore.repair`).
 
     Raises:
         NonFiniteError: The driver produced NaN or infinity; nothing is sent after that.
@@ -107,34 +117,79 @@ def run_episode(
     obs, info = env.reset(seed=seed)
     queue.reset()
     driver.reset()
-    rows = [_as_dict(obs)]
-    times = [float(info.get("t_s", 0.0))]
-    requested, executed, bases, rewards = [], [], [], []
+    rows = _Rows({"seed": seed, **(attrs or {})}, CONTROL_SOURCES.index(source), record)
+    rows.observe(obs, info)
     terminated = truncated = False
+    reward = 0.0
     while not (terminated or truncated):
         base_action, phase = queue.next(obs)
         action = np.asarray(driver.act(obs, base_action, phase), np.float32)
         _check(action, shape)
         obs, reward, terminated, truncated, info = env.step(action)
-        rows.append(_as_dict(obs))
-        times.append(float(info.get("t_s", len(times))))
-        requested.append(action)
-        executed.append(np.asarray(info.get("executed_action", np.clip(action, -1, 1))))
-        bases.append(base_action)
-        rewards.append(float(reward))
-    return Trajectory(
-        obs={k: np.stack([row[k] for row in rows]) for k in rows[0]},
-        executed=np.stack(executed).astype(np.float32),
-        requested=np.stack(requested),
-        base=np.stack(bases),
-        next_base=queue.next(obs)[0],
-        reward=np.asarray(rewards, np.float32),
+        rows.step(action, info, base_action, float(reward))
+        rows.observe(obs, info)
+    return rows.ended(
         terminated=bool(terminated),
-        success=bool(info.get("is_success", terminated and rewards[-1] > 0)),
-        control_source=np.full(len(rewards), CONTROL_SOURCES.index(source), np.uint8),
-        t_s=np.asarray(times),
-        attrs={"seed": seed, **(attrs or {})},
+        success=bool(info.get("is_success", terminated and float(reward) > 0)),
+        next_base=queue.next(obs)[0],
     )
+
+
+class _Rows:
+    """The rows of an episode while it runs: in memory, and in a record if there is one."""
+
+    def __init__(self, attrs: Mapping[str, Any], source: int, record: Record | None) -> None:
+        self._attrs, self._source = attrs, source
+        self._writer = None if record is None else record(attrs)
+        self._obs: list[dict[str, np.ndarray]] = []
+        self._t_s: list[float] = []
+        self._recorded_s = -np.inf
+        self._requested: list[F32] = []
+        self._executed: list[F32] = []
+        self._base: list[F32] = []
+        self._reward: list[float] = []
+
+    def observe(self, obs: Any, info: Mapping[str, Any]) -> None:
+        """Add what was observed, at the start or after a step."""
+        t_s = float(info.get("t_s", len(self._t_s)))
+        self._obs.append(_as_dict(obs))
+        self._t_s.append(t_s)
+        if self._writer is not None:
+            # A robot that holds because its state is stale repeats a stamp; records must not.
+            self._recorded_s = max(t_s, self._recorded_s + 1e-6)
+            self._writer.observe(self._recorded_s, {"state": self._obs[-1]["state"]})
+
+    def step(self, action: F32, info: Mapping[str, Any], base: F32, reward: float) -> None:
+        """Add what was done about it."""
+        executed = np.asarray(info.get("executed_action", np.clip(action, -1, 1)), np.float32)
+        self._requested.append(action)
+        self._executed.append(executed)
+        self._base.append(base)
+        self._reward.append(reward)
+        if self._writer is not None:
+            self._writer.step(
+                executed, action, base=base, reward=reward, control_source=self._source
+            )
+
+    def ended(self, *, terminated: bool, success: bool, next_base: F32) -> Trajectory:
+        """The whole episode; its record is sealed."""
+        if self._writer is not None:
+            self._writer.seal(
+                outcome_of(success), "env", terminated=terminated, next_base=next_base
+            )
+        return Trajectory(
+            obs={k: np.stack([row[k] for row in self._obs]) for k in self._obs[0]},
+            executed=np.stack(self._executed),
+            requested=np.stack(self._requested),
+            base=np.stack(self._base),
+            next_base=next_base,
+            reward=np.asarray(self._reward, np.float32),
+            terminated=terminated,
+            success=success,
+            control_source=np.full(len(self._reward), self._source, np.uint8),
+            t_s=np.asarray(self._t_s),
+            attrs=self._attrs,
+        )
 
 
 def _check(action: F32, shape: tuple[int, ...]) -> None:

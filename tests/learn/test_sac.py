@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from robot_rl.errors import ConfigError
-from robot_rl.learn.residual import ResidualDriver
+from robot_rl.learn.candidates import ResidualDriver
 from robot_rl.learn.sac import LOG_STD_RANGE, SAC, SACCfg, squash
 from robot_rl.policy.callable import CallablePolicy
 from robot_rl.policy.layers import layer_views

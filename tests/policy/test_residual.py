@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from robot_rl.errors import CheckpointError, ShapeError
+from robot_rl.learn.candidates import ResidualDriver
 from robot_rl.learn.chooser import Chooser, ChooserCfg
-from robot_rl.learn.residual import ResidualDriver
 from robot_rl.learn.rollout import PolicyDriver, run_episode
 from robot_rl.learn.td3 import TD3, TD3Cfg
 from robot_rl.policy.chosen import ChosenPolicy
