@@ -70,7 +70,7 @@ class Capture:
         on_frame: Callable[[Frame], None] | None = None,
     ) -> None:
         self._grabber, self._cfg, self._on_frame = grabber, cfg, on_frame
-        self._mailbox = Mailbox()
+        self._mailbox, self._detector = Mailbox(), FreezeDetector()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._state, self._error = CameraState.CLOSED, ""
@@ -173,7 +173,8 @@ class Capture:
         Raises:
             CameraError: The camera has gone, or delivers nothing new.
         """
-        detector = FreezeDetector(time.monotonic())
+        detector = self._detector
+        detector.begin(time.monotonic())
         while not self._stopping.is_set():
             frame = self._grabber.grab(self._cfg.lost_after_s)
             if detector.is_new(frame):

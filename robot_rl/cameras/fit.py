@@ -25,8 +25,8 @@ def fit_image(rgb: U8, width_px: int, height_px: int) -> U8:
     height, width = rgb.shape[:2]
     if (width, height) == (width_px, height_px):
         return rgb
-    cut_width = min(width, round(height * width_px / height_px))
-    cut_height = min(height, round(width * height_px / width_px))
+    cut_width = max(1, min(width, round(height * width_px / height_px)))
+    cut_height = max(1, min(height, round(width * height_px / width_px)))
     left, top = (width - cut_width) // 2, (height - cut_height) // 2
     cut = rgb[top : top + cut_height, left : left + cut_width]
     # Averaging over areas does not alias when shrinking, but makes blocks when growing.

@@ -11,10 +11,17 @@ __all__ = ["FreezeDetector"]
 
 
 class FreezeDetector:
-    """Compares each frame with the last new one, and knows for how long nothing new has come."""
+    """Compares each frame with the last new one, and knows for how long nothing new has come.
 
-    def __init__(self, now_s: float) -> None:
+    One detector serves all openings of a camera: what is still frozen after it is still old.
+    """
+
+    def __init__(self) -> None:
         self._last: Frame | None = None
+        self._new_at_s = 0.0
+
+    def begin(self, now_s: float) -> None:
+        """The camera is open from now on."""
         self._new_at_s = now_s
 
     def is_new(self, frame: Frame) -> bool:
@@ -36,5 +43,5 @@ class FreezeDetector:
         return True
 
     def frozen_for_s(self, now_s: float) -> float:
-        """Seconds since the last new frame arrived."""
+        """Seconds since the last new frame arrived, or since `begin`."""
         return now_s - self._new_at_s

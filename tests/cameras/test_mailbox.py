@@ -96,14 +96,17 @@ def test_the_rate_is_that_of_the_last_frames():
     ],
 )
 def test_a_frame_whose_number_or_stamp_stands_still_is_not_new(again):
-    detector = FreezeDetector(now_s=0.0)
+    detector = FreezeDetector()
     assert detector.is_new(frame(1, stamp_s=1.0, at_s=3.0))
     assert not detector.is_new(again)
     assert detector.frozen_for_s(4.5) == 1.5
+    detector.begin(4.0)
+    assert not detector.is_new(again), "opening it again does not make it new"
+    assert detector.frozen_for_s(4.5) == 0.5
 
 
 def test_without_stamps_the_pixels_decide():
-    detector = FreezeDetector(now_s=0.0)
+    detector = FreezeDetector()
     nan = float("nan")
     assert detector.is_new(frame(1, stamp_s=nan, level=1))
     assert not detector.is_new(frame(2, stamp_s=nan, level=1))
@@ -111,5 +114,5 @@ def test_without_stamps_the_pixels_decide():
 
 
 def test_a_stamp_that_goes_back_is_new():
-    detector = FreezeDetector(now_s=0.0)
+    detector = FreezeDetector()
     assert all(detector.is_new(frame(n, stamp_s=s)) for n, s in ((8, 9.0), (9, 9.1), (1, 0.0)))
