@@ -15,6 +15,7 @@ from robot_rl.cameras.cfg import CameraCfg, load_cameras
 from robot_rl.cameras.fit import fit_image
 from robot_rl.cameras.frame import CameraError, Frame
 from robot_rl.cameras.grabber import make_grabber
+from robot_rl.cameras.mailbox import Mailbox
 from robot_rl.clock import Clock, WallClock
 from robot_rl.errors import UnknownNameError
 from robot_rl.types import CameraSpec, Image
@@ -110,15 +111,10 @@ class CameraFeed:
             known = self._fitted[name] = (frame, image)
         return known[1]
 
-    def newest(self, name: str) -> Frame | None:
-        """The newest whole frame of a camera, with depth and all its stamps.
-
-        Raises:
-            UnknownNameError: There is no such camera.
-        """
-        if name not in self._captures:
-            raise UnknownNameError("camera", name, self._captures)
-        return self._captures[name].mailbox.newest()
+    @property
+    def mailboxes(self) -> dict[str, Mailbox]:
+        """Where the newest whole frame of each camera is found, with its depth and all stamps."""
+        return {name: capture.mailbox for name, capture in self._captures.items()}
 
     def health(self) -> dict[str, CameraHealth]:
         """How each camera does."""

@@ -25,6 +25,7 @@ __all__ = [
     "TELEOP_TWIST",
     "TWIN_EPISODE",
     "TWIN_RESET",
+    "aligned_depth",
     "camera_info",
     "color_image",
     "gripper_name",
@@ -65,6 +66,11 @@ def color_image(camera: str) -> str:
 def camera_info(camera: str) -> str:
     """The intrinsics that belong to the colour image."""
     return f"{camera}/color/camera_info"
+
+
+def aligned_depth(camera: str) -> str:
+    """The depth in the pixels of the colour image, in millimetres."""
+    return f"{camera}/aligned_depth_to_color/image_raw"
 
 
 def tracked(name: str) -> str:
