@@ -1,0 +1,1 @@
+"""Vision-language judges of progress: prompts and parsers here, transports beside them."""
