@@ -20,9 +20,11 @@ __all__ = ["VERBS", "available_verbs", "main"]
 
 VERBS = {
     "demo": "the whole job in the twin, in minutes: demonstrations, base, residual, report",
+    "record": "demonstrate a task yourself, by keyboard, gamepad or SpaceMouse, into a store",
     "collect": "record demonstrations into an episode store",
     "bc": "train a base policy on demonstrations by behavior cloning",
     "train": "improve a base policy by residual RL, on any environment",
+    "learner": "learn what the actor of a run records, in another process or elsewhere",
     "eval": "measure a policy on given seeds",
     "report": "make the page of one run",
     "compare": "make the page that compares runs",

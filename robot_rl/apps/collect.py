@@ -20,7 +20,7 @@ from robot_rl.replay.store import EpisodeStore
 from robot_rl.replay.trajectory import Trajectory
 from robot_rl.types import F32
 
-__all__ = ["DEMO_SEEDS", "Cfg", "Collected", "collect", "main"]
+__all__ = ["DEMO_SEEDS", "Cfg", "Collected", "ExpertDriver", "collect", "main", "open_store"]
 
 DEMO_SEEDS = range(700_000, 800_000)
 """Starts of demonstrations; no evaluation and no choice is ever made on them."""
@@ -90,7 +90,7 @@ def collect(cfg: Cfg) -> Collected:
     env = make_env(cfg.env)
     try:
         driver = ExpertDriver(env, cfg.env)
-        with _store(cfg, env) as store:
+        with open_store(cfg.out, cfg.env, env) as store:
             return _record(cfg, env, driver, store)
     finally:
         env.close()
@@ -151,17 +151,21 @@ class ExpertDriver:
         return self._expert.act(port.read())
 
 
-def _store(cfg: Cfg, env: gym.Env[Any, Any]) -> EpisodeStore:
-    """The store to write: a new one, or the one that is there if it is of the same task."""
-    meta = _meta(cfg.env, env)
-    if not cfg.out.exists():
-        return EpisodeStore.create(cfg.out, meta)
-    store = EpisodeStore.open(cfg.out, mode="a")
+def open_store(out: Path, name: str, env: gym.Env[Any, Any]) -> EpisodeStore:
+    """The store to write: a new one, or the one that is there if it is of the same robot.
+
+    Raises:
+        DataError: It is of another robot or of other cameras, or cannot be written.
+    """
+    meta = _meta(name, env)
+    if not out.exists():
+        return EpisodeStore.create(out, meta)
+    store = EpisodeStore.open(out, mode="a")
     if (store.meta.robot, store.meta.cameras) != (meta.robot, meta.cameras):
         store.close()
         raise DataError(
-            f"{cfg.out} is of robot '{store.meta.robot}' with cameras "
-            f"{[c.name for c in store.meta.cameras]}, but '{cfg.env}' is of '{meta.robot}' with "
+            f"{out} is of robot '{store.meta.robot}' with cameras "
+            f"{[c.name for c in store.meta.cameras]}, but '{name}' is of '{meta.robot}' with "
             f"{[c.name for c in meta.cameras]}. Give another --out."
         )
     return store

@@ -131,6 +131,17 @@ class RobotEnv(gymnasium.Env[Any, F32]):
         info["is_success"] = is_success
         return observed.obs, float(is_success), is_success, is_over, info
 
+    @property
+    def command(self) -> Command:
+        """The last accepted command: what the next action is integrated on.
+
+        Raises:
+            PortError: Not reset.
+        """
+        if self._command is None:
+            raise PortError("no command before reset(). Call reset() to begin an episode.")
+        return self._command
+
     def render(self) -> U8 | None:
         """The newest image of the first camera, or None without one."""
         cameras = self.port.spec.cameras

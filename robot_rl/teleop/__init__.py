@@ -1,1 +1,1 @@
-"""Devices and the recording session."""
+"""Devices, what a hand means to the robot, the recording session and its quality gate."""
