@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from robot_rl.types import U8
 
-__all__ = ["Look", "lock_exposure", "look_of"]
+__all__ = ["Look", "hold_exposure", "lock_exposure", "look_of"]
 
 _STEPS = 10  # halvings: the value is within 0.1 % of its (logarithmic) range
 
@@ -43,21 +43,32 @@ def lock_exposure(rs: Any, sensor: Any, settled_look: Callable[[], Look]) -> dic
         settled_look: Waits until a change of the sensor is seen, and returns how it looks.
 
     Returns:
-        The values found, by option.
+        The values found, by the part of the look that they keep.
     """
     wanted = settled_look()
-    pairs = (
-        (rs.option.enable_auto_exposure, rs.option.exposure, "brightness"),
-        (rs.option.enable_auto_white_balance, rs.option.white_balance, "warmth"),
-    )
     found: dict[str, float] = {}
-    for automatic, manual, part in pairs:
-        if sensor.supports(automatic) and sensor.supports(manual):
-            sensor.set_option(automatic, 0.0)
-            target = getattr(wanted, part)
-            value = _search(sensor, manual, lambda p=part: getattr(settled_look(), p), target)
-            found[part] = value
+    for part, (automatic, manual) in _controls(rs, sensor).items():
+        sensor.set_option(automatic, 0.0)
+        target = getattr(wanted, part)
+        found[part] = _search(sensor, manual, lambda p=part: getattr(settled_look(), p), target)
     return found
+
+
+def hold_exposure(rs: Any, sensor: Any, found: dict[str, float]) -> None:
+    """Set what `lock_exposure` found before the camera was lost: it must look as it did."""
+    for part, (automatic, manual) in _controls(rs, sensor).items():
+        sensor.set_option(automatic, 0.0)
+        sensor.set_option(manual, found[part])
+
+
+def _controls(rs: Any, sensor: Any) -> dict[str, tuple[Any, Any]]:
+    """The automatic and the manual option of each part of the look, if the sensor has both."""
+    option = rs.option
+    pairs = {
+        "brightness": (option.enable_auto_exposure, option.exposure),
+        "warmth": (option.enable_auto_white_balance, option.white_balance),
+    }
+    return {part: pair for part, pair in pairs.items() if all(map(sensor.supports, pair))}
 
 
 def _search(sensor: Any, option: Any, measure: Callable[[], float], target: float) -> float:

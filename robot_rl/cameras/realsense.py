@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from robot_rl.cameras.cfg import RealSenseCfg
-from robot_rl.cameras.exposure import Look, lock_exposure, look_of
+from robot_rl.cameras.exposure import Look, hold_exposure, lock_exposure, look_of
 from robot_rl.cameras.frame import U16, CameraError, Frame, HostInstant, Intrinsics, StampDomain
 from robot_rl.cameras.realsense_device import (
     color_sensor,
@@ -63,6 +63,7 @@ class RealSenseGrabber:
         self._stamps = StampConverter()
         self._intrinsics: Intrinsics | None = None
         self._link, self._incomplete = "closed", 0
+        self._held: dict[str, float] | None = None  # see `lock_exposure`
         self._unpaired: int | None = None  # number of a colour frame that waits for its depth
         self._delivered: int | None = None  # number of the last colour frame handed out
 
@@ -157,15 +158,18 @@ class RealSenseGrabber:
         return config
 
     def _hold_exposure(self, device: Any) -> None:
-        """Let automatic exposure settle, then hold what it has found."""
+        """Let automatic exposure settle, once, and hold what it has found ever after."""
         rs, sensor = self._rs, color_sensor(self._rs, device)
+        if self._held is not None:
+            hold_exposure(rs, sensor, self._held)
+            return
         for automatic in (rs.option.enable_auto_exposure, rs.option.enable_auto_white_balance):
             if sensor.supports(automatic):  # an earlier run has left it switched off
                 sensor.set_option(automatic, 1.0)
         for _ in range(self._cfg.warmup_frames):
             self.grab(_FIRST_SET_S)
-        held = lock_exposure(rs, sensor, self._settled_look)
-        _logger.info("camera '%s' holds %s", self.camera, held)
+        self._held = lock_exposure(rs, sensor, self._settled_look)
+        _logger.info("camera '%s' holds %s", self.camera, self._held)
 
     def _settled_look(self) -> Look:
         """How the image looks once a change of the sensor has come through."""

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from robot_rl.cameras.cfg import UvcCfg
 from robot_rl.cameras.frame import CameraError, Frame, HostInstant, Intrinsics, StampDomain
@@ -117,7 +118,7 @@ class UvcGrabber:
         self._count += 1
         return Frame(
             camera=self.camera,
-            rgb=cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB),
+            rgb=np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8),
             depth_mm=None,
             frame_number=self._count,
             device_stamp_s=device_s,

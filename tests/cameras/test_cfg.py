@@ -1,5 +1,7 @@
 """Cameras from YAML: what is wrong is said with its place."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,18 @@ def test_a_wrong_file_is_refused(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_cameras(path)
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("cfg", ("cv2", "yaml", "pyrealsense2", "torch")),
+        ("capture", ("cv2", "pyrealsense2", "torch")),
+        ("realsense", ("cv2", "pyrealsense2", "torch")),
+        ("feed", ("pyrealsense2", "torch", "rclpy")),
+    ],
+)
+def test_importing_loads_no_driver(module, heavy):
+    code = f"import sys, robot_rl.cameras.{module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(heavy) & set(done.stdout.split())

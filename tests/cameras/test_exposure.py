@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robot_rl.cameras.exposure import Look, lock_exposure, look_of
+from robot_rl.cameras.exposure import Look, hold_exposure, lock_exposure, look_of
 
 rs = pytest.importorskip("pyrealsense2", exc_type=ImportError)
 
@@ -57,6 +57,14 @@ def test_the_picture_stays_as_it_was(exposure, white):
         "brightness": eye.sensor.get_option(EXPOSURE),
         "warmth": eye.sensor.get_option(WHITE),
     }
+
+
+def test_a_camera_that_comes_back_is_given_what_it_had():
+    eye = Eye(900.0, 3000.0)
+    found = lock_exposure(rs, eye.sensor, eye.look)
+    before, back = eye.look(), Eye(50.0, 6000.0)
+    hold_exposure(rs, back.sensor, found)
+    assert back.look() == before
 
 
 def test_a_sensor_without_white_balance_keeps_its_exposure():

@@ -1,5 +1,7 @@
 """The UVC grabber on OpenCV's own capture, with a video file as the device."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,7 @@ def test_every_frame_comes_once_in_order_and_the_end_is_an_error(video):
 
 def test_a_file_is_played_at_its_own_rate_with_its_own_stamps(video):
     source = grabber(str(video(count=6, rate_hz=30)))
+    start_s = time.monotonic()
     source.open()
     assert source.link == "recording" and source.intrinsics is None
     frames = [source.grab(5.0) for _ in range(6)]
@@ -36,7 +39,8 @@ def test_a_file_is_played_at_its_own_rate_with_its_own_stamps(video):
     assert [frame.domain for frame in frames] == [StampDomain.DEVICE] * 6
     steps_s = np.diff([frame.device_stamp_s for frame in frames])
     assert steps_s == pytest.approx(1 / 30, abs=1e-3)
-    assert frames[-1].arrival.monotonic_s - frames[0].arrival.monotonic_s >= 4 / 30
+    for frame in frames:
+        assert frame.arrival.monotonic_s - start_s >= frame.device_stamp_s, "never ahead of it"
 
 
 def test_colours_come_as_red_green_blue(tmp_path):
