@@ -8,9 +8,9 @@ from robot_rl.apps.report import write_report
 from robot_rl.apps.summary import summarize
 from robot_rl.env.features import FeatureObservation
 from robot_rl.errors import CheckpointError, RobotRLError
+from robot_rl.learn.candidates import Candidates
 from robot_rl.learn.deploy import policy_of
 from robot_rl.learn.record import RunRecord
-from robot_rl.learn.residual import ResidualLearner
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.base import Observation
 from robot_rl.policy.eyes import Eyes, SeeingPolicy
@@ -25,20 +25,21 @@ NO_PICTURES = (RobotRLError, gym.error.Error, ImportError, RuntimeError, OSError
 
 
 def finish(
-    learner: ResidualLearner,
+    candidates: Candidates,
     run: RunFolder,
     env_name: str,
     *,
+    step: int,
     videos: int,
     eyes: Eyes | None = None,
 ) -> str:
-    """Save the policy, film it, write the report; returns what to tell the user.
+    """Save the deployed policy, film it, write the report; returns what to tell the user.
 
     A policy that cannot be saved or filmed is no reason to lose a run: then a line says why.
     """
-    name, lines = learner.deployed(), []
+    name, lines = candidates.deployed(), []
     try:
-        policy = policy_of(learner, name)
+        policy = policy_of(candidates, name)
         policy = policy if eyes is None else SeeingPolicy(eyes, policy)
         lines.append(f"policy: {save_policy(policy, run.path / 'policy')}")
     except CheckpointError as error:
@@ -54,7 +55,7 @@ def finish(
     )
     if videos:
         try:
-            _film(learner, name, run, env_name, videos, eyes)
+            _film(candidates, name, run, env_name, step, videos, eyes)
         except NO_PICTURES as error:
             lines.append(f"no videos: {error}")
     report = write_report(run.path)
@@ -62,10 +63,11 @@ def finish(
 
 
 def _film(
-    learner: ResidualLearner,
+    candidates: Candidates,
     name: str,
     run: RunFolder,
     env_name: str,
+    step: int,
     count: int,
     eyes: Eyes | None,
 ) -> None:
@@ -75,23 +77,23 @@ def _film(
     try:
         film(
             env,
-            learner.driver(name, explore=False),
-            learner.anchor,
+            candidates.driver(name, explore=False),
+            candidates.anchor,
             eval_seeds(env_name)[:count],
             run.path / "videos",
             policy=name,
-            step=learner.step,
-            explain=_explain(learner, name),
+            step=step,
+            explain=_explain(candidates, name),
         )
     finally:
         env.close()
 
 
-def _explain(learner: ResidualLearner, name: str) -> Explain | None:
+def _explain(candidates: Candidates, name: str) -> Explain | None:
     """The step critic's view of an action; None where it was not learned."""
-    if "residual" not in learner.cfg.candidates:
+    if "residual" not in candidates.cfg.candidates:
         return None
-    agent = learner.agent
+    agent = candidates.agent
 
     def explain(
         obs: Observation, base: F32, phase: float, action: F32

@@ -20,10 +20,12 @@ from robot_rl.apps.eval import find_policy
 from robot_rl.apps.measure import measure
 from robot_rl.apps.outcome import finish
 from robot_rl.apps.sight import EYES_FILE, admit_sight, eyes_of
+from robot_rl.apps.split import act_and_learn
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.env.features import FeatureObservation, camera_shapes
 from robot_rl.errors import ConfigError, RobotRLError
 from robot_rl.learn.bc import BCCfg, fit
+from robot_rl.learn.candidates import Candidates
 from robot_rl.learn.eyesight import EyesightCfg, with_features
 from robot_rl.learn.jsonl import read_lines
 from robot_rl.learn.methods import WITHOUT_BASE, ResidualCfg, baseline
@@ -32,7 +34,7 @@ from robot_rl.learn.residual import ResidualLearner
 from robot_rl.learn.rollout import Driver
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.base import BasePolicy
-from robot_rl.policy.eyes import SeeingPolicy
+from robot_rl.policy.eyes import Eyes, SeeingPolicy
 from robot_rl.policy.saved import CONFIG_FILE, load_policy, save_policy
 from robot_rl.replay.trajectory import Trajectory
 
@@ -58,6 +60,13 @@ class Cfg:
     """The run's name; its folder is then runs/NAME."""
     out: Path | None = None
     """The run's folder itself (default: runs/<env>-<method>-s<seed>)."""
+    engine: Literal["inline", "split"] = "inline"
+    """Act and learn in turn, or in two processes, so that neither waits for the other."""
+    own_learner: bool = True
+    """With split, start the learner; else it waits for robot-rl learner RUN, here or elsewhere."""
+    max_lag: int | None = 1
+    """With split, episodes that the learner may be behind before acting waits for it, as it must
+    in a simulator; None for never."""
     resume: bool = False
     """Go on with the run in that folder, if there is one."""
     eval_episodes: int = 100
@@ -80,6 +89,8 @@ class Cfg:
                 f"eval_episodes is {self.eval_episodes} and videos {self.videos}, "
                 "but must be at least 1 and 0."
             )
+        if self.max_lag is not None and self.max_lag < 0:
+            raise ConfigError(f"max_lag is {self.max_lag}, but must be at least 0, or None.")
 
     @property
     def folder(self) -> Path:
@@ -113,32 +124,35 @@ def learner_of(method: str, *, has_base: bool) -> ResidualCfg:
 def main(cfg: Cfg) -> int:
     """Learn, and leave a policy, videos and a report; all can be had again by --resume."""
     use_one_thread()
-    env, judge_env = make_env(cfg.env), make_env(cfg.env)
+    env = make_env(cfg.env)
     try:
         base, demos = _materials(cfg, env)
         config, eyes = _config(cfg, demos), None
         if camera_shapes(env):
             config |= {"eyes": cfg.eyes}
-        run = RunFolder.create(cfg.folder, config, resume=cfg.resume, steps=cfg.learn.steps)
+        keeps = "status" if cfg.engine == "split" else "all"
+        run = RunFolder.create(
+            cfg.folder, config, resume=cfg.resume, steps=cfg.learn.steps, keeps=keeps
+        )
         try:
             if camera_shapes(env):
                 eyes = eyes_of(run.path / EYES_FILE, cfg.eyes, base, demos, seed=cfg.learn.seed)
-                env, judge_env = (FeatureObservation(one, eyes) for one in (env, judge_env))
+                env = FeatureObservation(env, eyes)
                 demos = with_features(eyes, demos)
                 base = base.policy if isinstance(base, SeeingPolicy) else base
             if cfg.clones_base:
                 base = _cloned(cfg, run, demos)
-            learner = _learn(cfg, run, env, judge_env, base, demos)
+            learn = _split if cfg.engine == "split" else _inline
+            done, step = learn(cfg, run, env, eyes, base, demos)
         except RobotRLError as error:
             run.stop("failed", str(error))
             raise
         except KeyboardInterrupt:
             run.stop("interrupted", "Ctrl-C")
             raise
-        print(finish(learner, run, cfg.env, videos=cfg.videos, eyes=eyes))
+        print(finish(done, run, cfg.env, step=step, videos=cfg.videos, eyes=eyes))
     finally:
         env.close()
-        judge_env.close()
     return 0
 
 
@@ -178,6 +192,7 @@ def _config(cfg: Cfg, demos: Sequence[Trajectory]) -> dict[str, Any]:
     for demo in demos:
         digest.update(demo.executed.tobytes())
     about = {"path": cfg.demos, "episodes": len(demos), "sha256": digest.hexdigest()}
+    split = {"engine": "split"} if cfg.engine == "split" else {}
     return {
         "env": cfg.env,
         "method": cfg.method,
@@ -186,6 +201,7 @@ def _config(cfg: Cfg, demos: Sequence[Trajectory]) -> dict[str, Any]:
         "bc": cfg.bc if cfg.clones_base else None,
         "eval_episodes": cfg.eval_episodes,
         "learn": cfg.learn,
+        **split,
     }
 
 
@@ -204,17 +220,42 @@ def _cloned(cfg: Cfg, run: RunFolder, demos: Sequence[Trajectory]) -> BasePolicy
     return load_policy(folder)
 
 
-def _learn(
+def _split(
     cfg: Cfg,
     run: RunFolder,
     env: gym.Env[Any, Any],
-    judge_env: gym.Env[Any, Any],
+    eyes: Eyes | None,
     base: BasePolicy | None,
     demos: Sequence[Trajectory],
-) -> ResidualLearner:
-    """Run the learner from where the folder has it to the end."""
+) -> tuple[Candidates, int]:
+    """Act here and learn in another process; returns who can act at the end, and the steps."""
+    actor = act_and_learn(
+        cfg.learn,
+        run,
+        env,
+        base,
+        demos,
+        task=cfg.env,
+        seeds=eval_seeds(cfg.env)[: cfg.eval_episodes],
+        max_lag=cfg.max_lag,
+        has_own_learner=cfg.own_learner,
+    )
+    return actor.candidates, actor.step
+
+
+def _inline(
+    cfg: Cfg,
+    run: RunFolder,
+    env: gym.Env[Any, Any],
+    eyes: Eyes | None,
+    base: BasePolicy | None,
+    demos: Sequence[Trajectory],
+) -> tuple[Candidates, int]:
+    """Act and learn in turn, from where the folder has it to the end; see `_split`."""
     seeds = eval_seeds(cfg.env)[: cfg.eval_episodes]
     progress = Progress("train", cfg.learn.steps)
+    judge_env = make_env(cfg.env)
+    judge_env = judge_env if eyes is None else FeatureObservation(judge_env, eyes)
 
     def evaluate(step: int, name: str, driver: Driver, anchor: BasePolicy) -> float:
         progress.update(step, stage=f"evaluating {name}")
@@ -223,15 +264,17 @@ def _learn(
         progress.update(step, success=found.rate.mean)
         return found.rate.mean
 
-    learner = ResidualLearner(cfg.learn, env, base, demos, run=run, evaluate=evaluate)
-    if cfg.resume:
-        learner.resume()
-    if _is_over(run, learner):
-        return learner
-    progress.start = learner.step
-    with progress:
-        learner.train(progress)
-    return learner
+    try:
+        learner = ResidualLearner(cfg.learn, env, base, demos, run=run, evaluate=evaluate)
+        if cfg.resume:
+            learner.resume()
+        if not _is_over(run, learner):
+            progress.start = learner.step
+            with progress:
+                learner.train(progress)
+    finally:
+        judge_env.close()
+    return learner, learner.step
 
 
 def _is_over(run: RunFolder, learner: ResidualLearner) -> bool:

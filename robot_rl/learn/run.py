@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from robot_rl.config import (
     config_hash,
@@ -59,10 +59,16 @@ class ResumePoint(Protocol):
 
 
 class RunFolder:
-    """Writes one run. Make it with `create`; read any run with `record.RunRecord`."""
+    """Writes one run. Make it with `create`; read any run with `record.RunRecord`.
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+    Args:
+        path: The run's folder.
+        keeps: What this process writes of it. Where acting and learning are two processes, the
+            one keeps the status and the other the logs.
+    """
+
+    def __init__(self, path: Path, keeps: Literal["all", "status", "logs"] = "all") -> None:
+        self.path, self._keeps = Path(path), keeps
         self.tensorboard = TensorBoard(self.path / "tb")
         self._logs = {name: JsonLines(self.path / f"{name}.jsonl") for name in LOGS}
         self._status: dict[str, Any] = {"state": "running", "step": 0}
@@ -81,6 +87,7 @@ class RunFolder:
         steps: int | None = None,
         calibration_hash: str | None = None,
         command: Sequence[str] | None = None,
+        keeps: Literal["all", "status"] = "all",
     ) -> "RunFolder":
         """Start a run in `path`, or go on with the one there if `resume`.
 
@@ -91,12 +98,13 @@ class RunFolder:
             steps: Environment steps planned, for the progress that readers see.
             calibration_hash: Of the robot's calibration, if there is a robot.
             command: The command line (default: that of this process).
+            keeps: "status" if another process writes the logs.
 
         Raises:
             ConfigError: The folder holds a run already, and `resume` is False or the
                 configuration differs; says in what.
         """
-        run = cls(path)
+        run = cls(path, keeps)
         file = run.path / "config.json"
         if file.exists():
             _check_may_resume(file, config, resume)
@@ -164,6 +172,12 @@ class RunFolder:
             wall_s, cpu_s = wall_s - time.time(), cpu_s - time.process_time()
             self._spent_s = (self._spent_s[0] + wall_s, self._spent_s[1] + cpu_s)
 
+    def reached(self, step: int) -> None:
+        """Say how far the run is, where another process writes its logs."""
+        self._status["step"] = int(step)
+        if time.monotonic() - self._status_written_s > 1.0:
+            self._write_status()
+
     def log_sizes(self) -> dict[str, int]:
         """Bytes in each log, safe on disk: what a checkpoint keeps for `rewind`."""
         return {name: log.size() for name, log in self._logs.items()}
@@ -220,12 +234,12 @@ class RunFolder:
     def _append(self, name: str, step: int, fields: Mapping[str, Any]) -> None:
         """One row with the step first; the status follows at most once a second."""
         self._logs[name].append({"step": int(step), **fields})
-        self._status["step"] = int(step)
-        if time.monotonic() - self._status_written_s > 1.0:
-            self._write_status()
+        self.reached(step)
 
     def _log_clock(self, step: int) -> None:
         """What the run has cost up to `step`, over all its sessions."""
+        if self._keeps == "status":
+            return
         wall_s = self._spent_s[0] + time.time() - self._started_s[0]
         cpu_s = self._spent_s[1] + time.process_time() - self._started_s[1]
         self._clock_step = int(step)
@@ -234,6 +248,8 @@ class RunFolder:
 
     def _write_status(self) -> None:
         """Say where the run stands, for readers in other processes."""
+        if self._keeps == "logs":
+            return
         status = self._status | {"updated": time.time()}
         write_atomically(self.path / "status.json", json.dumps(to_plain(status)) + "\n")
         self._status_written_s = time.monotonic()

@@ -1,0 +1,90 @@
+"""Training in two processes: this one acts, and starts the one that learns.
+
+learning:  transition → **episode store → (learner) → weights → policy**
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import gymnasium as gym
+
+from robot_rl.apps.learner import LearnerProcess
+from robot_rl.learn.actor import Actor
+from robot_rl.learn.candidates import fit_normaliser
+from robot_rl.learn.methods import ResidualCfg
+from robot_rl.learn.progress import Progress
+from robot_rl.learn.run import RunFolder
+from robot_rl.learn.split import SplitFolder, Start
+from robot_rl.policy.base import BasePolicy
+from robot_rl.replay.schema import StoreMeta
+from robot_rl.replay.trajectory import Trajectory
+
+__all__ = ["act_and_learn"]
+
+
+def act_and_learn(
+    cfg: ResidualCfg,
+    run: RunFolder,
+    env: gym.Env[Any, Any],
+    base: BasePolicy | None,
+    demos: Sequence[Trajectory],
+    *,
+    task: str,
+    seeds: Sequence[int],
+    max_lag: int | None,
+    has_own_learner: bool,
+    nice: int = 0,
+) -> Actor:
+    """Run both to the end, from where the run's folder has them.
+
+    Args:
+        cfg: The learner's configuration.
+        run: Where all goes; this process keeps its status.
+        env: Where to act and to evaluate.
+        base: The frozen base, if any.
+        demos: Demonstrations.
+        task: What a user calls the environment.
+        seeds: Evaluation starts.
+        max_lag: See `Actor`.
+        has_own_learner: Start a learner, instead of waiting for one that a user starts.
+        nice: Its lower priority.
+
+    Returns:
+        The actor, by the last weights.
+    """
+    folder = SplitFolder(run.path)
+    if not folder.is_packed:
+        folder.pack(Start(base=base, demos=demos, norm=fit_normaliser(demos, env)))
+    start = folder.unpack()
+    with (
+        LearnerProcess(folder, nice=nice) if has_own_learner else nullcontext() as learner,
+        Progress("train", cfg.steps) as progress,
+    ):
+
+        def tend(is_waiting: bool) -> None:
+            run.reached(actor.step)
+            if learner is not None:
+                learner.tend(is_waiting)
+
+        actor = Actor(
+            cfg,
+            env,
+            start,
+            folder,
+            _meta(task, env),
+            seeds=seeds,
+            max_lag=max_lag,
+            tend=tend,
+        )
+        actor.run(progress)
+    return actor
+
+
+def _meta(task: str, env: gym.Env[Any, Any]) -> StoreMeta:
+    """What the executed episodes of a run share."""
+    port = getattr(env.unwrapped, "port", None)
+    if port is None:  # its stamps are the numbers of its steps
+        return StoreMeta(robot=task, control_hz=1.0, notes={"task": task})
+    rate_hz = float(env.metadata["render_fps"])
+    return StoreMeta(robot=port.spec.name, control_hz=rate_hz, notes={"task": task})
