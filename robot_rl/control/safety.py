@@ -14,10 +14,10 @@ from robot_rl.control.kinematics import forward
 from robot_rl.errors import ConfigError, NonFiniteError, ShapeError
 from robot_rl.types import F64, ArmSpec, Command, RobotSpec
 
-__all__ = ["SafetyFilter", "SafetyFlags"]
+__all__ = ["WORKSPACE_SLACK_M", "SafetyFilter", "SafetyFlags"]
 
 _ROUNDING = 1e-9  # share by which a limit may seem passed only because floats round
-_WORKSPACE_SLACK_M = 1e-3  # IK lands within a tenth of this of the box's face
+WORKSPACE_SLACK_M = 1e-3  # IK lands within a tenth of this of the box's face
 _BISECTIONS = 12  # leaves the tool within 1/4096 of the motion from the box's face
 
 
@@ -129,8 +129,8 @@ def _filter_arm(
 def _is_in_workspace(arm: ArmSpec, q: F64, previous: F64) -> np.ndarray:
     """Whether the tool (...,) is in the box, or at least no further out than it stood."""
     tool = forward(arm, q)[..., :3, 3]
-    lower = arm.workspace_lower_m - _WORKSPACE_SLACK_M
-    upper = arm.workspace_upper_m + _WORKSPACE_SLACK_M
+    lower = arm.workspace_lower_m - WORKSPACE_SLACK_M
+    upper = arm.workspace_upper_m + WORKSPACE_SLACK_M
     inside = np.asarray(((tool >= lower) & (tool <= upper)).all(-1))
     if inside.all():
         return inside

@@ -1,0 +1,351 @@
+"""The arm bridge as a lifecycle node: the only publisher of commands. It loads no torch.
+
+command:   camera, arm → observe → policy (base + residual) → decode → safety → **send**
+
+All decisions are `robot_rl.control.bridge`'s. This node feeds it messages, ticks it from a thread
+of its own on an absolute monotonic schedule (an rclpy timer loses a third of its rate beside
+images), and publishes what comes out. `ros_ws/README.md` lists topics and services.
+"""
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import TwistStamped
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, String
+from std_srvs.srv import SetBool, Trigger
+
+from robot_rl.control.bridge import Bridge, Tick
+from robot_rl.control.bridge_inputs import Stamp
+from robot_rl.control.robot_file import RobotFile, load_robot
+from robot_rl.control.targets import TargetNames
+from robot_rl.errors import RobotRLError
+from robot_rl.types import F64
+from robot_rl_control import names
+from robot_rl_control.drivers import JointCommands, JointStates
+from robot_rl_control.grippers import GripperCommands
+from robot_rl_control.params import ArmBridgeParams, read_params
+from robot_rl_control.qos import COMMAND, LATCHED, STATE
+
+__all__ = ["ArmBridge", "main"]
+
+_EXECUTED_EVERY = 5  # ticks
+_RETRY_S = 0.2  # of activating, with `autostart`
+_WATCH_S = 0.1  # between looks for another publisher: within every watchdog
+_BRAKE_S = 5.0  # longest time that braking may take before it is given up
+_SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class ArmBridge(LifecycleNode):
+    """Messages in, one command a tick out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            "arm_bridge", automatically_declare_parameters_from_overrides=True, **options
+        )
+        self._params = read_params(self, ArmBridgeParams)
+        self._robot: RobotFile = load_robot(self._params.robot)
+        self._lock = threading.Lock()
+        self._bridge = Bridge(self._robot.spec, self._robot.bridge)
+        self._names = TargetNames(self._robot.spec).names
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._said: dict[str, Any] = {}  # what was last published on the latched topics
+        self._refusal = ""
+        self._ticks = 0
+        self._source = ""
+        self._late_s: deque[float] = deque(maxlen=2000)
+        self._skipped = 0
+        self._autostart: Any = None
+        if self._params.autostart:
+            self._autostart = self.create_timer(_RETRY_S, self._start)
+
+    # Life cycle --------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open topics and services, and begin to tick; nothing is commanded yet."""
+        if self._thread is None:
+            self._open()
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._run, name="bridge", daemon=True)
+            self._thread.start()
+        return _SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to command from where the arm stands, if nobody else commands it."""
+        if reason := self._others():
+            return self._fail(reason)
+        with self._lock:
+            reason = self._bridge.activate(time.monotonic())
+        if reason:
+            return self._fail(reason)
+        self.get_logger().info("active: holding where the arm stands")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Brake; commands end with the arm holding."""
+        self.brake()
+        return super().on_deactivate(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Brake, and end the ticks."""
+        self.finish()
+        return _SUCCESS
+
+    def brake(self) -> None:
+        """Bring the arm to rest and leave it there; returns when that is done."""
+        with self._lock:
+            self._bridge.deactivate()
+        end_s = time.monotonic() + _BRAKE_S
+        while self._bridge.is_active and time.monotonic() < end_s:
+            self._stop.wait(0.002)
+
+    def finish(self) -> None:
+        """Brake, and end the ticks; calling it twice is harmless."""
+        if self._thread is None:
+            return
+        self.brake()
+        self._stop.set()
+        self._thread.join(_BRAKE_S)
+        self._thread = None
+
+    def _start(self) -> None:
+        """Configure and activate, again and again until it works."""
+        if self._thread is None:
+            self.trigger_configure()
+        if self.trigger_activate() == _SUCCESS:
+            self._autostart.cancel()
+
+    def _fail(self, reason: str) -> TransitionCallbackReturn:
+        if reason != self._refusal:
+            self.get_logger().warning(f"not activated: {reason}")
+            self._refusal = reason
+        return _FAILURE
+
+    # Topics and services -----------------------------------------------------------------------
+
+    def _open(self) -> None:
+        inputs = self._bridge.inputs
+        self._joint_commands = JointCommands(self, self._robot)
+        self._gripper_commands = GripperCommands(self, self._robot)
+        self._executed = self.create_publisher(JointState, names.BRIDGE_EXECUTED, STATE)
+        self._mode = self.create_publisher(String, names.BRIDGE_MODE, LATCHED)
+        self._estopped = self.create_publisher(Bool, names.ESTOPPED, LATCHED)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", STATE)
+        self._states = JointStates(self, self._robot, self._on_state)
+        for topic, take in (
+            (names.POLICY_TARGET, inputs.take_policy),
+            (names.TELEOP_JOINTS, inputs.take_leader),
+            (names.TELEOP_GRIPPER, inputs.take_gripper),
+        ):
+            self.create_subscription(JointState, topic, self._target_callback(take), COMMAND)
+        self.create_subscription(TwistStamped, names.TELEOP_TWIST, self._on_twist, COMMAND)
+        self.create_subscription(Bool, names.TELEOP_ACTIVE, self._on_deadman, COMMAND)
+        for name, request in (
+            (names.ESTOP, lambda now_s: self._bridge.estop()),
+            (names.CLEAR_ESTOP, lambda now_s: self._bridge.clear_estop()),
+            (names.HOME, lambda now_s: self._bridge.home()),
+            (names.RESYNC, lambda now_s: self._bridge.resync(now_s)),
+        ):
+            self.create_service(Trigger, name, self._service(request))
+        self.create_service(SetBool, names.SET_INTERVENTION, self._on_intervention)
+        self.create_timer(_WATCH_S, self._watch)
+        self.create_timer(1.0, self._diagnose)
+
+    def _stamp(self, header_stamp: Any) -> Stamp:
+        return Stamp(
+            stamp_s=header_stamp.sec + header_stamp.nanosec * 1e-9,
+            clock_s=self.get_clock().now().nanoseconds * 1e-9,
+            now_s=time.monotonic(),
+        )
+
+    def _on_state(self, q: F64, dq: F64 | None, gripper: F64, stamp_s: float) -> None:
+        clock_s = self.get_clock().now().nanoseconds * 1e-9
+        with self._lock:
+            stamp = Stamp(stamp_s, clock_s, time.monotonic())
+            self._bridge.inputs.take_state(q, dq, gripper, stamp)
+
+    def _target_callback(
+        self, take: Callable[[Sequence[str], Sequence[float], Stamp], str | None]
+    ) -> Callable[[JointState], None]:
+        def callback(message: JointState) -> None:
+            stamp = self._stamp(message.header.stamp)
+            with self._lock:
+                reason = take(message.name, message.position, stamp)
+            self._warn(reason)
+
+        return callback
+
+    def _on_twist(self, message: TwistStamped) -> None:
+        linear, angular = message.twist.linear, message.twist.angular
+        twist = np.array([linear.x, linear.y, linear.z, angular.x, angular.y, angular.z])
+        stamp = self._stamp(message.header.stamp)
+        with self._lock:
+            reason = self._bridge.inputs.take_twist(message.header.frame_id, twist, stamp)
+        self._warn(reason)
+
+    def _on_deadman(self, message: Bool) -> None:
+        with self._lock:
+            self._bridge.inputs.take_deadman(message.data, time.monotonic())
+
+    def _on_intervention(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        with self._lock:
+            self._bridge.set_intervention(request.data)
+        response.success = True
+        return response
+
+    def _service(self, request: Callable[[float], str | None]) -> Callable[[Any, Any], Any]:
+        def callback(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            with self._lock:
+                reason = request(time.monotonic())
+            response.success, response.message = reason is None, reason or ""
+            return response
+
+        return callback
+
+    def _warn(self, reason: str | None) -> None:
+        if reason:
+            self.get_logger().warning(f"refused: {reason}", throttle_duration_sec=1.0)
+
+    # Ticks -------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """Tick on an absolute schedule; a missed tick is skipped, never caught up with."""
+        period_s = 1.0 / self._robot.bridge.rate_hz
+        due_s = time.monotonic()
+        while not self._stop.is_set():
+            due_s += period_s
+            left_s = due_s - time.monotonic()
+            if left_s > 0:
+                time.sleep(left_s)
+            late_s = time.monotonic() - due_s
+            self._late_s.append(late_s)
+            if late_s > period_s:
+                missed = int(late_s / period_s)
+                self._skipped += missed
+                due_s += missed * period_s
+            self._tick()
+
+    def _tick(self) -> None:
+        now = self.get_clock().now()
+        with self._lock:
+            tick = self._bridge.tick(time.monotonic(), now.nanoseconds * 1e-9)
+            mode, is_estopped = self._bridge.mode, self._bridge.is_estopped
+        if tick is not None:
+            stamp = now.to_msg()
+            self._joint_commands.publish(tick.q_rad, stamp)
+            self._gripper_commands.send(tick.gripper_m, tick.gripper_goal_m)
+            self._ticks += 1
+            if self._ticks % _EXECUTED_EVERY == 0 or tick.source != self._source:
+                self._say_executed(tick, stamp)
+            self._source = tick.source
+        self._say_latched("mode", self._mode, String(data=mode))
+        self._say_latched("estopped", self._estopped, Bool(data=is_estopped))
+
+    def _say_executed(self, tick: Tick, stamp: Any) -> None:
+        message = JointState(name=list(self._names))
+        message.header.stamp, message.header.frame_id = stamp, tick.source
+        message.position = [*tick.q_rad.tolist(), *tick.gripper_goal_m.tolist()]
+        self._executed.publish(message)
+
+    def _say_latched(self, name: str, publisher: Any, message: Any) -> None:
+        if self._said.get(name) != message:
+            publisher.publish(message)
+            self._said[name] = message
+
+    # Watching ----------------------------------------------------------------------------------
+
+    def _others(self) -> str:
+        """Who else publishes commands; empty if nobody does."""
+        for topic in (*self._joint_commands.topics, *self._gripper_commands.topics):
+            publishers = self.get_publishers_info_by_topic(topic)
+            if len(publishers) > 1:
+                own = self.get_fully_qualified_name()
+                found = [f"{p.node_namespace.rstrip('/')}/{p.node_name}" for p in publishers]
+                others = sorted(set(found) - {own}) or [own]
+                return f"{', '.join(others)} also publishes {topic}"
+        return ""
+
+    def _watch(self) -> None:
+        if self._bridge.is_active and (reason := self._others()):
+            with self._lock:
+                self._bridge.fault(reason)
+            self.get_logger().error(f"fault: {reason}", throttle_duration_sec=5.0)
+
+    def _diagnose(self) -> None:
+        now_s = time.monotonic()
+        late_ms = np.array(self._late_s) * 1e3 if self._late_s else np.zeros(1)
+        with self._lock:
+            bridge = self._bridge
+            values = {
+                "mode": bridge.mode,
+                "hold reason": bridge.hold_reason,
+                "rate [Hz]": f"{self._robot.bridge.rate_hz:g}",
+                "lateness p50 [ms]": f"{np.percentile(late_ms, 50):.3f}",
+                "lateness p99 [ms]": f"{np.percentile(late_ms, 99):.3f}",
+                "ticks skipped": str(self._skipped),
+                "last refusal": bridge.inputs.last_refusal,
+            }
+            values |= {f"age {s.name} [s]": f"{s.age_s(now_s):.3f}" for s in bridge.inputs.streams}
+            values |= {key: str(count) for key, count in bridge.inputs.counts.items()}
+            values |= {f"limited by {key}": str(n) for key, n in bridge.limit_hits.items()}
+        mode = values["mode"]
+        bad = mode.startswith("fault") or mode == "estopped"
+        status = DiagnosticStatus(name=self.get_fully_qualified_name(), message=mode)
+        status.level = DiagnosticStatus.ERROR if bad else DiagnosticStatus.OK
+        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    with contextlib.suppress(ExternalShutdownException):
+        executor.spin()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; the arm is at rest when it returns."""
+    # rclpy's own handlers would close the graph before the last commands are out.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        node = ArmBridge()
+    except RobotRLError as error:
+        print(f"arm_bridge: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
+    spinner.start()
+    try:
+        while not stop.wait(0.5) and spinner.is_alive():
+            pass
+    finally:
+        node.finish()
+        executor.shutdown()
+        spinner.join(_BRAKE_S)
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
