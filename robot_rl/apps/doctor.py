@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from robot_rl.apps.checks import cameras, compute, ros, storage, timing, twin
+from robot_rl.apps.checks import cameras, compute, graph, ros, storage, timing, twin
 from robot_rl.apps.checks.finding import Finding
+from robot_rl.errors import ConfigError
 
 __all__ = ["Cfg", "examine", "main"]
 
@@ -28,10 +29,23 @@ class Cfg:
     """Where runs and episodes will be written; its disk is measured."""
     json: bool = False
     """Print the findings as JSON instead of a table."""
+    ros: bool = False
+    """Listen to the running ROS graph instead, and explain its rates, ages and losses."""
+    namespace: str = "/robot"
+    """With --ros, the robot's namespace."""
+    listen_s: float = 2.0
+    """With --ros, how long to listen."""
+
+    def __post_init__(self) -> None:
+        """Refuse to listen for no time."""
+        if not self.listen_s > 0:
+            raise ConfigError(f"listen_s is {self.listen_s}, but must be positive.")
 
 
 def examine(cfg: Cfg) -> list[Finding]:
-    """Run all checks."""
+    """Run all checks, or those of the running graph."""
+    if cfg.ros:
+        return _examine_graph(cfg)
     checks: list[Callable[[], list[Finding]]] = [
         compute.check,
         twin.check,
@@ -41,6 +55,12 @@ def examine(cfg: Cfg) -> list[Finding]:
         timing.check,
     ]
     return [finding for check in checks for finding in check()]
+
+
+def _examine_graph(cfg: Cfg) -> list[Finding]:
+    findings = ros.check()
+    rclpy_works = findings[0].status in ("ok", "slow")
+    return [*findings, *(graph.check(cfg.namespace, cfg.listen_s) if rclpy_works else [])]
 
 
 def main(cfg: Cfg) -> int:

@@ -10,6 +10,9 @@ import pytest
 from robot_rl.apps import cli, doctor
 from robot_rl.apps.checks import cameras, ros, storage, timing, twin
 from robot_rl.apps.checks.finding import Status
+from robot_rl.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SUBJECTS = {
     "python",
@@ -92,7 +95,7 @@ def test_another_environments_ros_is_told(monkeypatch):
 
 def test_ros_that_is_installed_but_not_sourced_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(ros, "APT_ROOT", tmp_path)
-    assert ros._without_rclpy({}).mend.startswith("a robot needs it: pip install")
+    assert "pip install 'robot-rl[ros]'" in ros._without_rclpy({}).mend
     (tmp_path / "jazzy").mkdir()
     Path(tmp_path / "jazzy" / "setup.bash").touch()
     found = ros._without_rclpy({})
@@ -100,5 +103,50 @@ def test_ros_that_is_installed_but_not_sourced_is_told(tmp_path, monkeypatch):
 
 
 def test_the_ament_trap_of_the_wheels_is_told():
+    found = ros._ros({}, "jazzy")
+    assert found.status == "slow" and "export AMENT_PREFIX_PATH=" in found.mend
+    assert ros._ros({"AMENT_PREFIX_PATH": "/x"}, "jazzy").status == "ok"
+
+
+def test_rclpy_tells_its_distro_and_its_middleware():
     pytest.importorskip("rclpy", reason="needs rclpy")
-    assert "AMENT_PREFIX_PATH" in ros._ros({}).mend
+    told = ros._load({})
+    assert isinstance(told, dict) and told["rmw"].startswith("rmw_")
+
+
+@pytest.mark.parametrize(
+    ("environ", "distro", "status", "words"),
+    [
+        ({}, "jazzy", "absent", "export FASTRTPS_DEFAULT_PROFILES_FILE="),
+        ({}, "kilted", "absent", "export FASTDDS_DEFAULT_PROFILES_FILE="),
+        ({"FASTDDS_DEFAULT_PROFILES_FILE": "x"}, "jazzy", "absent", "but jazzy ignores it"),
+        ({"FASTRTPS_DEFAULT_PROFILES_FILE": "/nothing"}, "jazzy", "broken", "cannot be read"),
+    ],
+)
+def test_a_transport_without_our_profile_is_told(environ, distro, status, words):
+    found = ros._transport(environ, distro, "rmw_fastrtps_cpp")
+    assert found.status == status and words in found.detail + found.mend
+
+
+def test_our_profile_is_told_with_its_shared_memory():
+    profile = ROOT / "ros_ws/src/robot_rl_bringup/config/fastdds.xml"
+    environ = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
+    found = ros._transport(environ, "jazzy", "rmw_fastrtps_cpp")
+    assert found.status == "ok" and "16 MB of shared memory" in found.detail
+
+
+def test_a_profile_that_leaves_shared_memory_small_is_told(tmp_path):
+    (tmp_path / "p.xml").write_text("<dds><profiles/></dds>")
+    environ = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(tmp_path / "p.xml")}
+    found = ros._transport(environ, "jazzy", "rmw_fastrtps_cpp")
+    assert found.status == "slow" and "leaves shared memory at 0.5 MB" in found.detail
+
+
+def test_another_middleware_is_told():
+    found = ros._transport({}, "jazzy", "rmw_cyclonedds_cpp")
+    assert found.status == "slow" and "RMW_IMPLEMENTATION=rmw_fastrtps_cpp" in found.mend
+
+
+def test_listening_for_no_time_is_refused():
+    with pytest.raises(ConfigError, match="listen_s is 0, but must be positive"):
+        doctor.Cfg(listen_s=0)
