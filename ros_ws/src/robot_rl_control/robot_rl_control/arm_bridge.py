@@ -22,6 +22,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import TwistStamped
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
@@ -328,7 +329,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         node = ArmBridge()
     except RobotRLError as error:
-        print(f"arm_bridge: {error}", file=sys.stderr)
+        get_logger("arm_bridge").fatal(str(error))
         rclpy.try_shutdown()
         return 2
     executor = SingleThreadedExecutor()
