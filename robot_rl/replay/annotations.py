@@ -73,12 +73,13 @@ def write(
         )
     sync_tree(staging)
     target = parent / episode
+    old = root / ".journal" / f"new_{uuid.uuid4().hex}"  # swept at the next opening if we die here
     if target.exists():
-        target.rename(root / ".journal" / f"new_{uuid.uuid4().hex}")  # swept at the next opening
+        target.rename(old)
     staging.rename(target)
     sync_path(parent)
-    for old in (root / ".journal").glob("new_*/zarr.json"):
-        shutil.rmtree(old.parent)
+    if old.exists():
+        shutil.rmtree(old)
 
 
 def read(root: Path, kind: str, episode: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

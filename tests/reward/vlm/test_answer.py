@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robot_rl.reward.vlm.answer import choice_shares, json_field, json_number, tagged_number
@@ -68,6 +68,7 @@ def test_garbage_is_no_number(text):
 
 
 @pytest.mark.parametrize("name", PARSERS)
+@settings(deadline=None)
 @given(text=st.text() | st.from_regex(r"(<score>|ANSWER:|\{\"progress\":|\{\"done\":).{0,20}"))
 def test_whatever_is_written_gives_nan_or_a_number_in_range(name, text):
     parse, low, high = PARSERS[name]
@@ -83,6 +84,7 @@ def test_a_failed_reply_is_not_read_even_if_its_text_is_good(name):
     assert math.isnan(parse(ChatReply(text=text, failure="cut off")))
 
 
+@settings(deadline=None)
 @given(st.floats(-1, 1))
 def test_a_hop_survives_being_written_to_a_tenth_of_a_percent(hop):
     assert parse_hop(ChatReply(text=hop_answer(hop))) == pytest.approx(hop, abs=0.00051)
@@ -111,6 +113,7 @@ def test_the_last_object_with_the_key_is_the_answer():
     assert json_number(text, "progress", 0, 1) == 0.7
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans()), st.text())
 def test_json_is_found_within_any_words(row, words):
     row = {**row, "the key": 3}
@@ -118,6 +121,7 @@ def test_json_is_found_within_any_words(row, words):
     assert json_field(text[-16384:], "the key") == 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=7))
 def test_shares_are_a_distribution_or_nothing(logp):
     share = choice_shares(ChatReply(choice_logp=np.array(logp)), 5, 0.1)
@@ -140,6 +144,7 @@ def test_scores_weighed_equally_give_the_middle_and_the_spread_of_a_die():
     assert sigma == pytest.approx(np.std([0, 0.25, 0.5, 0.75, 1.0]))
 
 
+@settings(deadline=None)
 @given(st.integers(2, 15), st.integers(0, 1000), st.randoms())
 def test_shuffled_answers_come_back_in_order(count, seed, random):
     order = shuffled_order(count, seed)
@@ -155,6 +160,7 @@ def test_a_frame_that_shuffled_answers_leave_out_is_invalid_alone():
     assert parse_shuffled(reply, order) == pytest.approx([0.0, 0.1, 0.4, np.nan], nan_ok=True)
 
 
+@settings(deadline=None)
 @given(st.floats())
 def test_a_log_probability_is_a_progress_or_nothing(logp):
     value = parse_done(ChatReply(choice_logp=np.array([logp])), LogProbCfg())

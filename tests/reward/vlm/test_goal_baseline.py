@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -19,6 +19,7 @@ RNG = np.random.default_rng(0)
 VECTORS = arrays(np.float64, (5, 4), elements=st.floats(-1, 1).map(lambda v: v + 0.01))
 
 
+@settings(deadline=None)
 @given(VECTORS)
 def test_without_projection_the_reward_is_the_cosine(rows):
     x, goal = rows[:3], rows[3]
@@ -27,6 +28,7 @@ def test_without_projection_the_reward_is_the_cosine(rows):
     assert goal_baseline_reward(x, goal, baseline, 0.0) == pytest.approx(cosine, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.integers(0, 100))
 def test_the_goal_is_one_and_the_baseline_zero(alpha, seed):
     goal, baseline = np.random.default_rng(seed).normal(size=(2, 6))
@@ -34,6 +36,7 @@ def test_the_goal_is_one_and_the_baseline_zero(alpha, seed):
     assert goal_baseline_progress(ends, goal, baseline, alpha) == pytest.approx([0.0, 1.0])
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.integers(0, 100), st.floats(0.1, 10))
 def test_progress_is_in_range_and_length_of_vectors_does_not_matter(alpha, seed, scale):
     rows = np.random.default_rng(seed).normal(size=(6, 8))

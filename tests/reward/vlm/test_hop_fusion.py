@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robot_rl.errors import ConfigError
@@ -9,6 +9,7 @@ from robot_rl.reward.vlm.hop_fusion import advance, fuse, hop_label
 HOPS = st.lists(st.floats(-1, 1) | st.just(float("nan")), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 60), st.data())
 def test_hops_lead_exactly_from_one_keyframe_to_the_other(count, data):
     p, q = (data.draw(st.integers(1, count)) for _ in range(2))
@@ -16,6 +17,7 @@ def test_hops_lead_exactly_from_one_keyframe_to_the_other(count, data):
     assert there == pytest.approx((q - 1) / (count - 1), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.lists(st.floats(-1, 1), max_size=50))
 def test_progress_stays_in_range_whatever_the_hops(progress, hops):
     for hop in hops:
@@ -23,6 +25,7 @@ def test_progress_stays_in_range_whatever_the_hops(progress, hops):
         assert 0.0 <= progress <= 1.0
 
 
+@settings(deadline=None)
 @given(st.integers(2, 30))
 def test_true_hops_are_fused_to_true_progress(count):
     keys = range(1, count + 1)
@@ -35,6 +38,7 @@ def test_true_hops_are_fused_to_true_progress(count):
     assert fused.weight == pytest.approx(np.ones(count))
 
 
+@settings(deadline=None)
 @given(HOPS, st.floats(0, 10), st.booleans(), st.data())
 def test_fused_progress_is_in_range_and_only_valid_where_all_was_said(step, alpha, goal, data):
     n = len(step)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("transformers")
@@ -28,6 +28,7 @@ from robot_rl.reward.vlm.robometer_heads import (
 from robot_rl.reward.vlm.saved import load_judge
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=9), st.integers(2, 30))
 def test_a_target_is_shared_between_two_bins_so_that_the_mean_is_kept(values, bins):
     target = torch.tensor(values, dtype=torch.float64)
