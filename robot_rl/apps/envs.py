@@ -16,7 +16,7 @@ from robot_rl.apps.spectator import Spectator
 from robot_rl.errors import ConfigError, MissingExtraError, UnknownNameError
 from robot_rl.replay.trajectory import CONTROL_SOURCES, Trajectory
 
-__all__ = ["BUILTIN", "available_tasks", "eval_seeds", "load_demos", "make_env"]
+__all__ = ["BUILTIN", "available_tasks", "eval_seeds", "load_demos", "make_env", "twin_task"]
 
 BUILTIN = "builtin"
 """What a user types instead of a path, for the demonstrations that come with a task."""
@@ -53,10 +53,19 @@ def make_env(name: str, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
     Spectator.choose_renderer()  # before anything loads MuJoCo
     if name.startswith(GYM):
         return _make_gym(name.removeprefix(GYM), render_mode)
+    return import_module("sim.tasks").make_env(twin_task(name), pixels=name.endswith(PIXELS))
+
+
+def twin_task(name: str) -> str:
+    """The task of the twin that a name means, its pixel form or not.
+
+    Raises:
+        UnknownNameError: No such task.
+    """
     task = name.removesuffix(PIXELS)
     if task not in _twin_tasks():
         raise UnknownNameError("task", name, [*available_tasks(), "gym:<id>"])
-    return import_module("sim.tasks").make_env(task, pixels=name.endswith(PIXELS))
+    return task
 
 
 def eval_seeds(name: str) -> range:

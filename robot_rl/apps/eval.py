@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from robot_rl.apps.ports import PortCfg, PortName, make_env
 from robot_rl.apps.spectator import Spectator
 from robot_rl.apps.summary import environment_of
 from robot_rl.config import write_atomically
@@ -27,6 +28,10 @@ class Cfg:
     """Folder of a saved policy, or of a run (whose policy is taken)."""
     env: str = ""
     """Task, or gym:<id> (default: that of the run)."""
+    port: PortName = "sim"
+    """Act in the twin, or by the robot (or twin) on the ROS graph."""
+    ros: PortCfg = field(default_factory=PortCfg)
+    """Which robot on the graph."""
     episodes: int = 100
     """How many of the task's frozen evaluation seeds."""
     seeds: tuple[int, ...] = ()
@@ -42,6 +47,10 @@ class Cfg:
             raise ConfigError(
                 f"episodes is {self.episodes} and videos {self.videos}, "
                 "but must be at least 1 and 0."
+            )
+        if self.port == "ros" and self.videos:
+            raise ConfigError(
+                f"videos is {self.videos}, but a robot does not act for a film: give --videos 0."
             )
 
 
@@ -62,7 +71,7 @@ def main(cfg: Cfg) -> int:
     from robot_rl.apps.threads import use_one_thread
 
     use_one_thread()
-    from robot_rl.apps.envs import eval_seeds, make_env
+    from robot_rl.apps.envs import eval_seeds
     from robot_rl.apps.film import explain_by, film
     from robot_rl.learn.rollout import PolicyDriver, run_episode
     from robot_rl.policy.residual import ResidualPolicy
@@ -75,7 +84,8 @@ def main(cfg: Cfg) -> int:
         base, explain = policy.base, explain_by(policy.actor)
     seeds = cfg.seeds or tuple(eval_seeds(env_name)[: cfg.episodes])
     out = cfg.out or cfg.policy
-    env = make_env(env_name, render_mode="rgb_array" if cfg.videos else None)
+    render_mode = "rgb_array" if cfg.videos else None
+    env = make_env(env_name, cfg.port, cfg.ros, render_mode=render_mode)
     try:
         done: list[Episode] = []
         with Progress("eval", len(seeds)) as progress:

@@ -15,10 +15,11 @@ import gymnasium as gym
 import tyro
 
 from robot_rl.apps.admission import admit_demos, admit_policy, admit_reward
-from robot_rl.apps.envs import eval_seeds, load_demos, make_env
+from robot_rl.apps.envs import eval_seeds, load_demos
 from robot_rl.apps.eval import find_policy
 from robot_rl.apps.measure import measure
 from robot_rl.apps.outcome import finish
+from robot_rl.apps.ports import PortCfg, PortName, is_task_file, make_env
 from robot_rl.apps.sight import EYES_FILE, admit_sight, eyes_of
 from robot_rl.apps.split import act_and_learn
 from robot_rl.apps.threads import use_one_thread
@@ -40,6 +41,8 @@ from robot_rl.replay.trajectory import Trajectory
 
 __all__ = ["Cfg", "learner_of", "main", "preset"]
 
+LEARNER_NICE = 5
+"""Lower priority of a learner on the robot's own machine: the arm comes first."""
 Method = Literal["ours", "fast", "filtered-bc", "rlpd", "rlpd-sac", "td3", "sac", "ibrl", "base"]
 
 
@@ -48,7 +51,11 @@ class Cfg:
     """Options of `robot-rl train`."""
 
     env: str
-    """Task, or gym:<id>."""
+    """Task, or gym:<id>; with port ros also the .yaml file of a real robot's task."""
+    port: PortName = "sim"
+    """Act in the twin, or by the robot (or twin) on the ROS graph."""
+    ros: PortCfg = field(default_factory=PortCfg)
+    """Which robot on the graph."""
     base: Path | None = None
     """Base to learn on: folder of a saved policy, of robot-rl bc, or of another run (default: one
     is cloned from the demonstrations)."""
@@ -91,11 +98,16 @@ class Cfg:
             )
         if self.max_lag is not None and self.max_lag < 0:
             raise ConfigError(f"max_lag is {self.max_lag}, but must be at least 0, or None.")
+        if self.port == "ros" and self.videos:
+            raise ConfigError(
+                f"videos is {self.videos}, but a robot does not act for a film: give --videos 0."
+            )
 
     @property
     def folder(self) -> Path:
         """Where the run lies."""
-        task = self.env.split(":")[-1].replace("/", "-")
+        task = Path(self.env).stem if is_task_file(self.env) else self.env
+        task = task.split(":")[-1].replace("/", "-")
         name = self.name or f"{task}-{self.method}-s{self.learn.seed}"
         return self.out or Path("runs") / name
 
@@ -108,12 +120,16 @@ class Cfg:
 def preset(arguments: Sequence[str]) -> Cfg:
     """The defaults of the method that a command line asks for; its other options change these."""
     look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for option in ("--method", "--base", "--demos"):
+    for option in ("--method", "--base", "--demos", "--port"):
         look.add_argument(option, default="")
     asked, _ = look.parse_known_args([*arguments])
     method = asked.method if asked.method in Method.__args__ else "ours"
     learn = learner_of(method, has_base=bool(asked.base or asked.demos))
-    return Cfg(env=tyro.MISSING, learn=learn)
+    if asked.port != "ros":
+        return Cfg(env=tyro.MISSING, learn=learn)
+    # A robot goes on while another process learns, and its evaluations take its own time.
+    robot = {"engine": "split", "max_lag": None, "eval_episodes": 20, "videos": 0}
+    return Cfg(env=tyro.MISSING, learn=learn, **robot)
 
 
 def learner_of(method: str, *, has_base: bool) -> ResidualCfg:
@@ -124,7 +140,7 @@ def learner_of(method: str, *, has_base: bool) -> ResidualCfg:
 def main(cfg: Cfg) -> int:
     """Learn, and leave a policy, videos and a report; all can be had again by --resume."""
     use_one_thread()
-    env = make_env(cfg.env)
+    env = make_env(cfg.env, cfg.port, cfg.ros)
     try:
         base, demos = _materials(cfg, env)
         config, eyes = _config(cfg, demos), None
@@ -168,6 +184,11 @@ def _materials(cfg: Cfg, env: gym.Env[Any, Any]) -> tuple[BasePolicy | None, lis
             f"method '{cfg.method}' needs a base. Give --base, or --demos to clone one from. "
             f"Without there are {', '.join(WITHOUT_BASE)}."
         )
+    if cfg.port == "ros" and not cfg.demos:
+        raise ConfigError(
+            "port ros needs --demos: a robot is not moved at random to learn what its numbers "
+            "mean. robot-rl record makes some."
+        )
     base = None
     if cfg.base is not None and cfg.method not in WITHOUT_BASE:
         base = load_policy(find_policy(cfg.base, cfg.env)[0])
@@ -177,7 +198,7 @@ def _materials(cfg: Cfg, env: gym.Env[Any, Any]) -> tuple[BasePolicy | None, lis
         demos = load_demos(cfg.demos, cfg.env)
         admit_demos(env, demos, cfg.demos)
     admit_sight(env, base, demos, cfg.env)
-    if cfg.learn.sparse:
+    if cfg.learn.sparse and cfg.port == "sim":  # a robot is not moved at random to find out
         admit_reward(env, cfg.env)
     return base, demos
 
@@ -192,7 +213,9 @@ def _config(cfg: Cfg, demos: Sequence[Trajectory]) -> dict[str, Any]:
     for demo in demos:
         digest.update(demo.executed.tobytes())
     about = {"path": cfg.demos, "episodes": len(demos), "sha256": digest.hexdigest()}
-    split = {"engine": "split"} if cfg.engine == "split" else {}
+    apart = {"engine": "split"} if cfg.engine == "split" else {}
+    if cfg.port == "ros":
+        apart |= {"port": "ros", "ros": cfg.ros}
     return {
         "env": cfg.env,
         "method": cfg.method,
@@ -201,7 +224,7 @@ def _config(cfg: Cfg, demos: Sequence[Trajectory]) -> dict[str, Any]:
         "bc": cfg.bc if cfg.clones_base else None,
         "eval_episodes": cfg.eval_episodes,
         "learn": cfg.learn,
-        **split,
+        **apart,
     }
 
 
@@ -239,6 +262,7 @@ def _split(
         seeds=eval_seeds(cfg.env)[: cfg.eval_episodes],
         max_lag=cfg.max_lag,
         has_own_learner=cfg.own_learner,
+        nice=LEARNER_NICE if cfg.port == "ros" else 0,
     )
     return actor.candidates, actor.step
 
@@ -254,8 +278,10 @@ def _inline(
     """Act and learn in turn, from where the folder has it to the end; see `_split`."""
     seeds = eval_seeds(cfg.env)[: cfg.eval_episodes]
     progress = Progress("train", cfg.learn.steps)
-    judge_env = make_env(cfg.env)
-    judge_env = judge_env if eyes is None else FeatureObservation(judge_env, eyes)
+    judge_env = env
+    if cfg.port == "sim":  # of a robot there is one, which is between episodes when it judges
+        judge_env = make_env(cfg.env)
+        judge_env = judge_env if eyes is None else FeatureObservation(judge_env, eyes)
 
     def evaluate(step: int, name: str, driver: Driver, anchor: BasePolicy) -> float:
         progress.update(step, stage=f"evaluating {name}")

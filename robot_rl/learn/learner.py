@@ -67,7 +67,7 @@ class StoreLearner:
         self.learner.resume()
         store = self._store()
         for info in [] if store is None else store.infos():
-            if "evaluation" in info.facts and _index(info.id) <= self.learner.position:
+            if _part(info) == "evaluation" and _index(info.id) <= self.learner.position:
                 self._gather(info)
         newest = newest_weights(self._folder.weights)
         if newest is None:
@@ -96,11 +96,11 @@ class StoreLearner:
         is_news = False
         try:
             info = store.info(name)
-            if "evaluation" in info.facts:
+            if _part(info) == "evaluation":
                 is_news = self._gather(info)
                 if is_news:
                     self._log_evaluation(self._judged[info.facts["evaluation"]])
-            elif "salvaged" not in info.facts:  # one that was cut off has no end to learn from
+            elif _part(info) == "training":
                 learner.absorb(store.read(name, cameras=()))
                 is_news = True
         except DataError as error:
@@ -136,6 +136,13 @@ class StoreLearner:
         position = self.learner.position
         publish_weights(self._folder.weights, arrays, state, position=position)
         self._published = position
+
+
+def _part(info: EpisodeInfo) -> str:
+    """What an episode is a part of."""
+    if "salvaged" in info.facts:
+        return "nothing"  # it was cut off: it has no end to learn from, and was run again
+    return "evaluation" if "evaluation" in info.facts else "training"
 
 
 def _index(name: str) -> int:

@@ -57,14 +57,14 @@ def biased(obs):
 
 def small(**changes):
     cfg = ResidualCfg(
-        steps=200,
-        warmup_steps=50,
+        steps=120,
+        warmup_steps=40,
         warmup_updates=20,
-        refresh_every=80,
+        refresh_every=50,
         refresh=BCCfg(steps=10, width=16),
         chooser=ChooserCfg(width=16),
-        eval_every=100,
-        checkpoint_every=60,
+        eval_every=60,
+        checkpoint_every=35,
         batch=16,
         utd=1.0,
     )
@@ -163,7 +163,7 @@ def test_a_split_run_in_lockstep_with_a_restarted_learner_is_the_uninterrupted_o
     both = Both(tmp_path, small(), start)
 
     def tend(is_waiting):
-        if is_waiting and both.learner is not None and both.actor.episode % 5 == 4:
+        if is_waiting and both.learner is not None and both.actor.episode % 4 == 3:
             both.learner = None  # as after kill -9: it goes on from checkpoint and store
         both.tend(is_waiting)
 
@@ -191,7 +191,7 @@ def test_an_actor_that_ends_anywhere_goes_on_from_the_store(tmp_path, start, who
 
     lives, kept = 0, []
     while True:
-        Dying.left = 33 + 11 * lives
+        Dying.left = 37 + 33 * lives
         both = Both(tmp_path, small(), start, env=Dying())
         try:
             both.actor.run()
@@ -201,15 +201,15 @@ def test_an_actor_that_ends_anywhere_goes_on_from_the_store(tmp_path, start, who
         ids = EpisodeStore.open(both.folder.store).ids()
         assert ids[: len(kept)] == kept, "a sealed episode stays"
         kept = ids
-    assert lives >= 3
+    assert lives >= 2
     infos = [i for i in EpisodeStore.open(both.folder.store).infos()]
     salvaged = [info for info in infos if "salvaged" in info.facts]
-    assert len(salvaged) >= lives - 2, "what was cut off is kept, if it had a step"
+    assert len(salvaged) >= 1, "what was cut off is kept, if it had a step"
     rows = read_lines(tmp_path / "episodes.jsonl")
     assert [row["episode"] for row in rows] == list(range(1, len(rows) + 1))
     evals = read_lines(tmp_path / "evals.jsonl")
     assert [row["seeds"] for row in evals] == [[900, 901, 902]] * len(evals)
-    assert evals[0]["step"] == 0 and evals[-1]["step"] == rows[-1]["step"] >= 200
+    assert evals[0]["step"] == 0 and evals[-1]["step"] == rows[-1]["step"] >= 120
     first = [read_lines(p / "episodes.jsonl")[0] for p in (tmp_path, whole.run.path)]
     assert first[0]["length"] == first[1]["length"], "the same start, drawn anew"
 
@@ -219,7 +219,7 @@ def test_the_actor_goes_on_without_a_learner_and_counts_what_its_episodes_say(tm
     learned = []
 
     def tend(is_waiting):
-        if not learned or (is_waiting and both.actor.step >= 200):
+        if not learned or (is_waiting and both.actor.step >= 120):
             both.learn()  # once to begin with, then at the end
             learned.append(both.actor.step)
 
@@ -245,7 +245,7 @@ def test_weights_never_go_back_to_less_experience(tmp_path, start):
     positions = []
 
     def tend(is_waiting):
-        if is_waiting and both.actor.episode in (6, 7, 12):
+        if is_waiting and both.actor.episode in (5, 6):
             both.learner = None
         both.tend(is_waiting)
         found = newest_weights(both.folder.weights)
@@ -275,9 +275,8 @@ def test_a_damaged_episode_is_left_out_and_named(tmp_path, start, caplog):
 
     def tend(is_waiting):
         if is_waiting and both.actor.step >= 60:
-            for file in (both.folder.store / "episodes" / "ep_000004").rglob("c/*"):
-                if file.is_file():
-                    file.write_bytes(b"?")
+            for file in (both.folder.store / "episodes" / "ep_000004").rglob("c.*"):
+                file.write_bytes(b"?")
             both.learn()
 
     both.actor._tend = tend

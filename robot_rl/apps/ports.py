@@ -1,0 +1,112 @@
+"""Which robot an environment acts on: the twin in this process, or one on the ROS graph.
+
+command:   camera, arm → observe → policy (base + residual) → decode → safety → **send**
+"""
+
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import Any, Literal
+
+import gymnasium as gym
+
+from robot_rl.apps import envs
+from robot_rl.apps.ros import find_robot, ros_module
+from robot_rl.errors import ConfigError
+
+__all__ = ["PortCfg", "PortName", "is_task_file", "make_env"]
+
+PortName = Literal["sim", "ros"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortCfg:
+    """The robot on the ROS graph."""
+
+    robot: str = "twin"
+    """Its robot file, or the name of one that comes along, such as fr3."""
+    namespace: str = "/robot"
+    """Of its arm bridge and topics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What an environment's name asks of the robot."""
+
+    task: Any
+    observe: Any
+    tracked: tuple[str, ...] = ()
+    signals: dict[str, int] = field(default_factory=dict)
+
+
+def is_task_file(name: str) -> bool:
+    """Whether a user means a file that describes a real robot's task."""
+    return name.endswith((".yaml", ".yml"))
+
+
+def make_env(
+    name: str,
+    port: PortName = "sim",
+    ros: PortCfg | None = None,
+    *,
+    render_mode: str | None = None,
+) -> gym.Env[Any, Any]:
+    """Build the environment of a task on a robot.
+
+    Args:
+        name: As for `envs.make_env`; on the ROS graph a task of the twin, or a task file.
+        port: The twin in this process, or the ROS graph.
+        ros: Which robot there.
+        render_mode: See `envs.make_env`.
+
+    Raises:
+        UnknownNameError: No such task or robot.
+        ConfigError: The task cannot be done there.
+        MissingExtraError, MissingRosError: What it needs is not installed.
+    """
+    if port == "ros":
+        return _make_ros(name, ros or PortCfg())
+    if is_task_file(name):
+        raise ConfigError(f"'{name}' is the task of a real robot. Add --port ros.")
+    return envs.make_env(name, render_mode=render_mode)
+
+
+def _make_ros(name: str, ros: PortCfg) -> gym.Env[Any, Any]:
+    """The environment over the ROS graph; nothing is opened before its first `reset`."""
+    from robot_rl.env.robot_env import RobotEnv, RobotEnvCfg
+
+    module = ros_module("robot_rl_control.ros_port")
+    asked = _of_file(name) if is_task_file(name) else _of_twin(name)
+    port = module.RosPort(
+        module.RosPortCfg(
+            robot=find_robot(ros.robot),
+            namespace=ros.namespace,
+            tracked=asked.tracked,
+            signals=asked.signals,
+        )
+    )
+    # A robot waits for late data; an error would end a night's training.
+    observe = replace(asked.observe, hold_when_stale=True)
+    return RobotEnv(port, asked.task, RobotEnvCfg(observe=observe))
+
+
+def _of_file(name: str) -> _Asked:
+    from robot_rl.env.task_file import load_task
+
+    file = load_task(name)
+    return _Asked(
+        task=file.task(), observe=file.observe, tracked=file.poses, signals=file.all_signals
+    )
+
+
+def _of_twin(name: str) -> _Asked:
+    from robot_rl.control.observe import ObserveCfg
+
+    if name.startswith(envs.GYM):
+        raise ConfigError(f"'{name}' is no robot. On the ROS graph, give a task or a task file.")
+    twin = import_module("sim.tasks").make_twin(envs.twin_task(name))
+    return _Asked(
+        task=twin.task,
+        observe=ObserveCfg(pixels=name.endswith(envs.PIXELS)),
+        tracked=twin.robot.tracked,
+        signals=dict(twin.robot.signals),
+    )
