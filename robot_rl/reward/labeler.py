@@ -30,6 +30,7 @@ __all__ = ["AsyncLabeler", "EpisodeShelf", "LabelCounts", "LabelerCfg", "keyfram
 logger = logging.getLogger(__name__)
 
 
+_LONGEST_RETRY_S = 3600.0
 _JITTER_S = 1e-6
 """Stamps that are this little early count as in time: a rate is never met to the last bit."""
 
@@ -79,21 +80,21 @@ class LabelerCfg:
     """Time between frames that the model judges; those between are interpolated. 0: every one."""
     queue: int = 256
     """Episodes that may wait; the oldest give way and are found again when there is time."""
-    attempts: int = 3
-    """How often one version of the model is asked about an episode that it cannot judge."""
+    retry_s: float = 10.0
+    """Pause before an episode that could not be labelled is due again; doubles each time, up to an
+    hour."""
     rescan_s: float = 30.0
     """How long an idle labeler rests before it looks for episodes without a label again. 0: it
     waits to be told."""
 
     def __post_init__(self) -> None:
         """Refuse what would label nothing."""
-        for name in ("keyframe_every_s", "rescan_s"):
+        for name in ("keyframe_every_s", "retry_s", "rescan_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{name} is {value}, but must be >= 0.")
-        for name in ("queue", "attempts"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be >= 1.")
+        if self.queue < 1:
+            raise ConfigError(f"queue is {self.queue}, but must be >= 1.")
 
 
 @dataclass(kw_only=True)
@@ -156,7 +157,7 @@ class AsyncLabeler:
         self._goal, self._on_label = goal, on_label
         self._changed = threading.Condition()
         self._waiting: deque[str] = deque(maxlen=cfg.queue)
-        self._attempts: dict[str, int] = {}
+        self._failures: dict[str, tuple[int, float]] = {}  # how many, and when it is due again
         self._labels: dict[str, dict[str, Any]] = {}  # the facts of labels, as far as read
         self._rescan = True
         self._idle = self._closed = self._stopped = False
@@ -185,7 +186,7 @@ class AsyncLabeler:
         """Judge by another model, or another version, from now on; all labels are made again."""
         with self._changed:
             self._model = model
-            self._attempts.clear()
+            self._failures.clear()
             self._rescan, self._idle = True, False
             self._changed.notify_all()
 
@@ -262,7 +263,7 @@ class AsyncLabeler:
         return [name for name in self._store.ids() if self._is_due(name, model)]
 
     def _is_due(self, episode: str, model: ProgressModel) -> bool:
-        if self._attempts.get(episode, 0) >= self._cfg.attempts:
+        if self._failures.get(episode, (0, 0.0))[1] > time.monotonic():
             return False
         if episode not in self._labels:
             try:
@@ -272,8 +273,12 @@ class AsyncLabeler:
             except DataError:
                 return True  # no label, or a damaged one
             self._labels[episode] = facts
+        self._failures.pop(episode, None)
         known = self._labels[episode]
-        return any(known.get(name) != value for name, value in self._fresh(model).items())
+        try:
+            return any(known.get(name) != value for name, value in self._fresh(model).items())
+        except RobotRLError:
+            return True  # the model cannot even say who it is: the attempt will tell why
 
     def _fresh(self, model: ProgressModel) -> dict[str, Any]:
         """What a label must say to be fresh."""
@@ -300,9 +305,12 @@ class AsyncLabeler:
             self.counts.failed += 1
             with self._changed:
                 if model is self._model:
-                    self._attempts[episode] = self._attempts.get(episode, 0) + 1
+                    times = self._failures.get(episode, (0, 0.0))[0] + 1
+                    pause_s = min(self._cfg.retry_s * 2 ** (times - 1), _LONGEST_RETRY_S)
+                    self._failures[episode] = (times, time.monotonic() + pause_s)
             return
         self._labels[episode] = facts
+        self._failures.pop(episode, None)
         self.counts.labelled += 1
         self.counts.frames += len(rows)
         self.counts.invalid += int((~estimate.valid).sum())

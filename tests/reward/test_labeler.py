@@ -190,7 +190,7 @@ def test_a_model_that_changes_between_the_parts_of_an_episode_labels_nothing(sto
             return super()._judge(query)
 
     model = Restless(max_frames=2)
-    with AsyncLabeler(store, model, LabelerCfg(attempts=1)) as labeler:
+    with AsyncLabeler(store, model, LabelerCfg()) as labeler:
         assert labeler.wait_idle(SOON_S)
     assert labeler.counts.labelled == 0
     assert labeler.counts.failed == 1
@@ -204,18 +204,29 @@ def test_long_episodes_are_asked_about_in_parts(store):
     assert label_of(store, name)[0].phi == pytest.approx(np.linspace(0, 1, 41), abs=0.01)
 
 
-def test_what_cannot_be_judged_gets_no_label_and_is_not_asked_about_for_ever(store):
+def test_what_cannot_be_judged_gets_no_label_and_is_asked_about_ever_more_rarely(store):
     name, model = store.append(episode()), Brightness(blind=True)
-    with AsyncLabeler(store, model, LabelerCfg(attempts=2, rescan_s=0.01)) as labeler:
+    with AsyncLabeler(store, model, LabelerCfg(retry_s=0.001, rescan_s=0.001)) as labeler:
         deadline_s = time.monotonic() + SOON_S
-        while len(model.asked) < 2 and time.monotonic() < deadline_s:
+        while labeler.counts.failed < 3 and time.monotonic() < deadline_s:
             labeler.wait_idle(0.1)
-        labeler.submit(name)
-        assert labeler.wait_idle(SOON_S)
-        assert len(model.asked) == 2
-        labeler.update_model(Brightness(version=1))
+        with pytest.raises(DataError, match="no such annotation"):
+            label_of(store, name)
+        model.blind = False
         while labeler.counts.labelled < 1 and time.monotonic() < deadline_s:
             labeler.wait_idle(0.1)
+    assert label_of(store, name)[0].phi_valid.all()
+
+
+def test_an_episode_that_just_failed_is_left_alone_until_its_time_or_a_new_model(store):
+    name, model = store.append(episode()), Brightness(blind=True)
+    with AsyncLabeler(store, model, LabelerCfg(retry_s=1000.0)) as labeler:
+        assert labeler.wait_idle(SOON_S)
+        labeler.submit(name)
+        assert labeler.wait_idle(SOON_S)
+        assert len(model.asked) == 1
+        labeler.update_model(Brightness(version=1))
+        assert labeler.wait_idle(SOON_S)
     assert label_of(store, name)[1]["version"] == 1
 
 
