@@ -15,6 +15,7 @@ from robot_rl.errors import ConfigError, DataError
 from robot_rl.learn.progress import Progress
 from robot_rl.learn.rollout import run_episode
 from robot_rl.policy.base import Observation
+from robot_rl.replay.opening import open_or_create
 from robot_rl.replay.schema import CameraMeta, StoreMeta
 from robot_rl.replay.store import EpisodeStore
 from robot_rl.replay.trajectory import Trajectory
@@ -155,20 +156,9 @@ def open_store(out: Path, name: str, env: gym.Env[Any, Any]) -> EpisodeStore:
     """The store to write: a new one, or the one that is there if it is of the same robot.
 
     Raises:
-        DataError: It is of another robot or of other cameras, or cannot be written.
+        DataError: It is of another robot, or cannot be written; see `open_or_create`.
     """
-    meta = _meta(name, env)
-    if not out.exists():
-        return EpisodeStore.create(out, meta)
-    store = EpisodeStore.open(out, mode="a")
-    if (store.meta.robot, store.meta.cameras) != (meta.robot, meta.cameras):
-        store.close()
-        raise DataError(
-            f"{out} is of robot '{store.meta.robot}' with cameras "
-            f"{[c.name for c in store.meta.cameras]}, but '{name}' is of '{meta.robot}' with "
-            f"{[c.name for c in meta.cameras]}. Give another --out."
-        )
-    return store
+    return open_or_create(out, _meta(name, env))
 
 
 def _meta(name: str, env: gym.Env[Any, Any]) -> StoreMeta:

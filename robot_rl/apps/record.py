@@ -245,7 +245,7 @@ class Sitting:
         """One step of the episode that is being recorded."""
         action, base = self._action()
         try:
-            self._obs, reward, success, over, self._info = self._env.step(action)
+            self._obs, _, success, over, self._info = self._env.step(action)
         except (PortError, NonFiniteError) as error:
             self._carry_out(self._session.abort(str(error), time.monotonic()))
             return
@@ -253,7 +253,6 @@ class Sitting:
             self._info["executed_action"],
             self._info["requested_action"],
             source=self._source,
-            reward=float(reward),
             base=base,
         )
         if spoiled := self._observe():

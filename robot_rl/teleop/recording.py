@@ -32,6 +32,8 @@ class RecordingDesk:
         self._writer: EpisodeWriter | None = None
         self._steps = 0
         self._frames: dict[str, int] = {}
+        self._held_step: dict[str, Any] | None = None
+        self._held_observation: tuple[float, dict[str, F32], dict[str, Any]] | None = None
         self._last_id = ""
 
     @property
@@ -121,28 +123,30 @@ class RecordingDesk:
         robot["ages_s"] = np.array(list(self._gate.ages_s().values()))
         if state.tau_nm is not None:
             robot["tau_nm"] = state.tau_nm
-        writer.observe(t_s, {"state": rows["state"]}, robot)
+        self._held_observation = (t_s, {"state": rows["state"]}, robot)
+        if self._held_step is None:
+            self._write_held(reward=0.0)
         return ""
 
-    def step(
-        self, executed: F32, requested: F32, *, source: str, reward: float, base: F32 | None = None
-    ) -> None:
+    def step(self, executed: F32, requested: F32, *, source: str, base: F32 | None = None) -> None:
         """Record what was done about the last observation.
+
+        It is written with the next step, or with the verdict: only then is it known whether it
+        was the one that completed the task, whose reward is 1 as in `RobotEnv`.
 
         Args:
             executed: (a,) after all limits.
             requested: (a,) as asked for.
             source: A word of `CONTROL_SOURCES`.
-            reward: Of this step.
             base: (a,) what the policy wished, if one is there.
         """
-        self._open().step(
-            executed,
-            requested,
-            base=base,
-            reward=reward,
-            control_source=CONTROL_SOURCES.index(source),
-        )
+        self._write_held(reward=0.0)
+        self._held_step = {
+            "executed": executed,
+            "requested": requested,
+            "base": base,
+            "control_source": CONTROL_SOURCES.index(source),
+        }
         self._steps += 1
 
     def check(self) -> None:
@@ -158,6 +162,7 @@ class RecordingDesk:
     def _begin(self, facts: Mapping[str, Any]) -> None:
         self._gate.reset()
         self._steps, self._frames = 0, {}
+        self._held_step = self._held_observation = None
         self._writer = self._recorder.begin({**facts, "streams": list(self._gate.streams)})
         self._last_id = self._writer.id
 
@@ -168,6 +173,7 @@ class RecordingDesk:
             self._session.refused(f"refused: {verdict}")
             self._discard()
             return
+        self._write_held(reward=float(act.outcome == "success"))
         writer.seal(
             act.outcome,
             act.source,
@@ -177,10 +183,21 @@ class RecordingDesk:
         self._writer = None
 
     def _discard(self) -> None:
-        self._open().discard()
+        writer = self._open()
+        self._write_held(reward=0.0)
+        writer.discard()
         self._writer = None
         if self._steps == 0:
             self._session.was_empty()
+
+    def _write_held(self, *, reward: float) -> None:
+        """Write the step that was held back, and the observation that it led to."""
+        writer = self._open()
+        if self._held_step is not None:
+            writer.step(**self._held_step, reward=reward)
+        if self._held_observation is not None:
+            writer.observe(*self._held_observation)
+        self._held_step = self._held_observation = None
 
     def _open(self) -> EpisodeWriter:
         if self._writer is None:

@@ -54,7 +54,7 @@ class Bench:
                 return reason
             if k < steps:
                 action = np.array([0.1 * k], np.float32)
-                self.desk.step(action, 2 * action, source="human", reward=0.0)
+                self.desk.step(action, 2 * action, source="human")
         return ""
 
 
@@ -126,4 +126,4 @@ def test_out_of_turn_is_an_error(store_path):
     with Recorder(store_path) as recorder:
         bench = Bench(recorder)
         with pytest.raises(DataError, match="no episode is open"):
-            bench.desk.step(np.zeros(1), np.zeros(1), source="human", reward=0.0)
+            bench.desk.step(np.zeros(1), np.zeros(1), source="human")

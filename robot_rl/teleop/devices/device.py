@@ -44,6 +44,7 @@ class Sample:
         stamp_s: Monotonic time at which the hand was last heard of.
         twist: (6,) translation and rotation of the tool in base, as shares of full speed.
         joints_rad: (dof,) the joints that a leader arm asks for, or None.
+        grippers_m: (num_grippers,) openings [m] that go with `joints_rad`, or None.
         action: (a,) in the env's own units, from a script or a policy, or None.
         gripper: Wished opening, 0 closed to 1 open; None leaves it as it is.
         toggles_gripper: Whether it was asked to change over since the last read.
@@ -56,6 +57,7 @@ class Sample:
     stamp_s: float
     twist: F64 = field(default_factory=still)
     joints_rad: F64 | None = None
+    grippers_m: F64 | None = None
     action: F32 | None = None
     gripper: float | None = None
     toggles_gripper: bool = False
@@ -68,7 +70,7 @@ class Sample:
         """Refuse what no hand can mean: nothing later looks at a device's numbers again."""
         if self.twist.shape != (6,):
             raise ShapeError("device: twist", self.twist.shape, (6,))
-        for name in ("twist", "joints_rad", "action", "gripper"):
+        for name in ("twist", "joints_rad", "grippers_m", "action", "gripper"):
             value = getattr(self, name)
             if value is not None and not np.isfinite(value).all():
                 raise NonFiniteError(f"device: {name}", value, "Unplug the device and check it.")

@@ -1,0 +1,1 @@
+"""Teleoperation devices on the ROS graph, and the recorder of demonstrations."""
