@@ -1,0 +1,6 @@
+"""The launch files, described without ROS."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
