@@ -17,12 +17,10 @@ from robot_rl.errors import ConfigError, NonFiniteError, PortError, ShapeError
 from robot_rl.types import F64, U8, CameraSpec, Command, Image, RobotSpec, RobotState
 from sim.bridge import BRIDGE_PERIOD_S, Bridge
 from sim.cameras import CameraRig
-from sim.scene import TIMESTEP_S
-from sim.twin import Layout, ModelFields, Start, Twin
+from sim.simulation import Simulation
+from sim.twin import Start, Twin
 
 __all__ = ["SimPort"]
-
-_SUBSTEPS = round(BRIDGE_PERIOD_S / TIMESTEP_S)
 
 
 class _SimClock:
@@ -65,8 +63,7 @@ class SimPort:
         self._clock = _SimClock(self)
         self._bridge = Bridge(twin.robot.arms)
         self._pending: deque[tuple[int, F64, F64]] = deque()
-        self._model: mujoco.MjModel | None = None
-        self._data: mujoco.MjData | None = None
+        self._simulation: Simulation | None = None
 
     @property
     def spec(self) -> RobotSpec:
@@ -86,67 +83,42 @@ class SimPort:
     @property
     def model(self) -> mujoco.MjModel:
         """The compiled scene, for rendering and identification."""
-        return self._connected()[0]
+        return self._connected().model
 
     @property
     def data(self) -> mujoco.MjData:
         """The scene's state, for rendering and identification."""
-        return self._connected()[1]
+        return self._connected().data
 
     def connect(self) -> None:
         """Compile the scene and put it at its first start (seed 0)."""
-        if self._model is not None:
-            return
-        model: mujoco.MjModel = self._twin.build().compile()
-        self._layout = Layout(model, self.spec)
-        self._fields = ModelFields(
-            gain=model.actuator_gainprm,
-            bias=model.actuator_biasprm,
-            friction=model.geom_friction,
-        )
-        self._model, self._data = model, mujoco.MjData(model)
-        self.reset(0)
+        if self._simulation is None:
+            self._simulation = Simulation(self._twin)
+            self.reset(0)
 
     def reset(self, seed: int) -> None:
         """Redraw the scene from `seed`; time goes on."""
-        self.place(self._twin.draw(np.random.default_rng(seed)))
+        self.place(self._connected().draw(seed))
 
     def place(self, start: Start) -> None:
         """Put the scene at a given start."""
-        model, data = self._connected()
-        mujoco.mj_resetData(model, data)
-        self._layout.write_dynamics(start, self._fields)
-        self._layout.write_start(
-            start,
-            qpos=data.qpos,
-            ctrl=data.ctrl,
-            mocap_pos=data.mocap_pos,
-            mocap_quat=data.mocap_quat,
-            xfrc_applied=data.xfrc_applied,
-        )
+        self._connected().place(start)
         self._pending.clear()
         self._images.clear()
         self._bridge.start(start.q_rad, start.gripper_m)
 
     def read(self) -> RobotState:
         """See `RobotPort.read`."""
-        _, data = self._connected()
-        state = self._layout.read(
-            self._clock.now(),
-            qpos=data.qpos,
-            qvel=data.qvel,
-            mocap_pos=data.mocap_pos,
-            mocap_quat=data.mocap_quat,
-        )
+        state = self._connected().read(self._clock.now())
         return replace(state, images=self._read_images()) if self._spec.cameras else state
 
     def render(self, camera: str = "front", width_px: int = 320, height_px: int = 240) -> U8:
         """What a camera sees now, in any size (height, width, 3): for videos and reports."""
-        model, data = self._connected()
+        simulation = self._connected()
         size = (width_px, height_px)
         if size not in self._rigs:
-            self._rigs[size] = CameraRig(model, *size)
-        return self._rigs[size].render(data, camera)
+            self._rigs[size] = CameraRig(simulation.model, *size)
+        return self._rigs[size].render(simulation.data, camera)
 
     def send(self, command: Command) -> Command:
         """Hand the target to the bridge, which clips it to the joint limits."""
@@ -165,7 +137,7 @@ class SimPort:
     def stop(self) -> None:
         """Hold the present position until the next `send`."""
         self._pending.clear()
-        if self._data is not None:
+        if self._simulation is not None:
             self._bridge.hold()
 
     def close(self) -> None:
@@ -174,17 +146,14 @@ class SimPort:
             rig.close()
         self._rigs.clear()
         self._images.clear()
-        self._model = self._data = None
+        self._simulation = None
 
     def tick(self) -> None:
         """One period of the bridge: take what has arrived, move the command, step physics."""
-        model, data = self._connected()
+        simulation = self._connected()
         while self._pending and self._pending[0][0] <= self._clock.ticks:
             self._bridge.aim(*self._pending.popleft()[1:])
-        q_rad, gripper_m = self._bridge.step()
-        data.ctrl[self._layout.ctrl] = q_rad
-        data.ctrl[self._layout.gripper_ctrl] = gripper_m
-        mujoco.mj_step(model, data, nstep=_SUBSTEPS)
+        simulation.step(*self._bridge.step())
         self._images.clear()
 
     def _read_images(self) -> dict[str, Image]:
@@ -198,7 +167,7 @@ class SimPort:
                 )
         return dict(self._images)
 
-    def _connected(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        if self._model is None or self._data is None:
+    def _connected(self) -> Simulation:
+        if self._simulation is None:
             raise PortError(f"the twin of '{self.spec.name}' is not connected. Call connect().")
-        return self._model, self._data
+        return self._simulation
