@@ -9,6 +9,7 @@ from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.conditions import IfCondition, UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import (
+    AnySubstitution,
     EqualsSubstitution,
     LaunchConfiguration,
     PathJoinSubstitution,
@@ -17,6 +18,7 @@ from launch.substitutions import (
 from launch_ros.substitutions import FindPackageShare
 
 ROBOT, IS_TWIN = LaunchConfiguration("robot"), LaunchConfiguration("twin")
+TWINS = [EqualsSubstitution(ROBOT, name) for name in ("twin", "twin_peg", "twin_bimanual")]
 NODES = PathJoinSubstitution([FindPackageShare("robot_rl_bringup"), "config", "nodes.yaml"])
 TWIN = PathJoinSubstitution([ThisLaunchFileDir(), "twin.launch.py"])
 REAL = PathJoinSubstitution([ThisLaunchFileDir(), "real.launch.py"])
@@ -31,7 +33,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 "twin",
-                default_value=EqualsSubstitution(ROBOT, "twin"),
+                default_value=AnySubstitution(*TWINS),
                 description="Whether the twin plays the robot; else its driver and cameras do.",
             ),
             DeclareLaunchArgument("namespace", default_value="robot", description="Of all nodes."),

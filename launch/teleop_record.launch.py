@@ -5,6 +5,7 @@ from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shut
 from launch.conditions import IfCondition, UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import (
+    AnySubstitution,
     EqualsSubstitution,
     IfElseSubstitution,
     LaunchConfiguration,
@@ -16,6 +17,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 ROBOT, IS_TWIN = LaunchConfiguration("robot"), LaunchConfiguration("twin")
+TWINS = [EqualsSubstitution(ROBOT, name) for name in ("twin", "twin_peg", "twin_bimanual")]
 DEVICE, TERMINAL = LaunchConfiguration("device"), LaunchConfiguration("terminal")
 TASK, OPERATOR = LaunchConfiguration("task"), LaunchConfiguration("operator")
 CONFIG = PathJoinSubstitution([FindPackageShare("robot_rl_bringup"), "config"])
@@ -41,7 +43,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 "twin",
-                default_value=EqualsSubstitution(ROBOT, "twin"),
+                default_value=AnySubstitution(*TWINS),
                 description="Whether the twin plays the robot; else its driver must.",
             ),
             DeclareLaunchArgument("namespace", default_value="robot", description="Of all nodes."),
@@ -55,12 +57,10 @@ def generate_launch_description() -> LaunchDescription:
                 "log_level", default_value="info", description="debug, info, warn or error."
             ),
             DeclareLaunchArgument(
-                "task", default_value="peg", description="Task of the twin, or a task file."
+                "task", default_value="reach", description="Task of the twin, or a task file."
             ),
             DeclareLaunchArgument(
-                "scene",
-                default_value=TASK,
-                description="Scene of the twin: the task, without /pixels.",
+                "scene", default_value=TASK, description="Of the twin: the task without /pixels."
             ),
             DeclareLaunchArgument(
                 "cameras", default_value="", description="As in twin.launch.py or real.launch.py."

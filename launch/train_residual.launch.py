@@ -10,6 +10,7 @@ from launch.actions import (
 from launch.conditions import IfCondition, UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import (
+    AnySubstitution,
     EqualsSubstitution,
     LaunchConfiguration,
     PathJoinSubstitution,
@@ -18,6 +19,7 @@ from launch.substitutions import (
 from launch_ros.substitutions import FindPackageShare
 
 ROBOT, IS_TWIN = LaunchConfiguration("robot"), LaunchConfiguration("twin")
+TWINS = [EqualsSubstitution(ROBOT, name) for name in ("twin", "twin_peg", "twin_bimanual")]
 CONFIG = PathJoinSubstitution([FindPackageShare("robot_rl_bringup"), "config"])
 ROBOT_FILE = [PathJoinSubstitution([CONFIG, "robots", ROBOT]), ".yaml"]
 TWIN = PathJoinSubstitution([ThisLaunchFileDir(), "twin.launch.py"])
@@ -33,7 +35,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 "twin",
-                default_value=EqualsSubstitution(ROBOT, "twin"),
+                default_value=AnySubstitution(*TWINS),
                 description="Whether the twin plays the robot; else its driver must.",
             ),
             DeclareLaunchArgument("namespace", default_value="robot", description="Of all nodes."),
@@ -49,7 +51,7 @@ def generate_launch_description() -> LaunchDescription:
                 "log_level", default_value="info", description="debug, info, warn or error."
             ),
             DeclareLaunchArgument(
-                "task", default_value="peg", description="Task of the twin, or a task file."
+                "task", default_value="reach", description="Task of the twin, or a task file."
             ),
             DeclareLaunchArgument(
                 "scene",

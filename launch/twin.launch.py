@@ -40,7 +40,10 @@ def generate_launch_description() -> LaunchDescription:
                 "log_level", default_value="info", description="debug, info, warn or error."
             ),
             DeclareLaunchArgument(
-                "scene", default_value="peg", description="Task of the twin that draws the scene."
+                "scene",
+                default_value="reach",
+                description="Task of the twin that draws the scene; peg wants robot:=twin_peg, "
+                "bimanual-lift robot:=twin_bimanual.",
             ),
             DeclareLaunchArgument("seed", default_value="0", description="Of the first scene."),
             DeclareLaunchArgument(

@@ -128,6 +128,14 @@ class EqualsSubstitution(Substitution):
         return str(text(self.left, told) == text(self.right, told)).lower()
 
 
+class AnySubstitution(Substitution):
+    def __init__(self, *claims: Substitution) -> None:
+        self.claims = claims
+
+    def text(self, told: Described) -> str:
+        return str(any(IfCondition(claim).holds(told) for claim in self.claims)).lower()
+
+
 class IfElseSubstitution(Substitution):
     def __init__(self, condition: Any, if_value: Any, else_value: Any) -> None:
         self.condition, self.if_value, self.else_value = condition, if_value, else_value
@@ -306,6 +314,7 @@ _MODULES = {
     "launch.conditions": [IfCondition, UnlessCondition],
     "launch.launch_description_sources": [],
     "launch.substitutions": [
+        AnySubstitution,
         EnvironmentVariable,
         EqualsSubstitution,
         IfElseSubstitution,

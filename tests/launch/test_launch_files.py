@@ -7,6 +7,9 @@ import yaml
 from launch_double import LAUNCH, PACKAGES, Described, describe
 from node_parameters import executables, node_name, parameters_of
 
+from robot_rl.control.robot_file import load_robot
+from sim.tasks import make_twin
+
 FILES = sorted(LAUNCH.glob("*.launch.py"))
 ROBOTS = sorted((PACKAGES / "robot_rl_bringup/config/robots").glob("*.yaml"))
 EVERYWHERE = {"robot", "namespace", "config", "use_sim_time", "log_level"}
@@ -148,9 +151,20 @@ def test_a_real_arm_does_not_move_before_somebody_activates_its_bridge():
     assert told("twin").program("robot_rl_control/arm_bridge").parameters["autostart"] == "True"
 
 
-def test_the_twin_takes_the_place_of_driver_and_cameras():
-    assert "robot_rl_sim/twin_node" in told("calibrate").names
-    assert "robot_rl_sim/twin_node" not in told("calibrate", robot="fr3").names
+@pytest.mark.parametrize("robot", ROBOTS, ids=lambda path: path.stem)
+def test_the_twin_takes_the_place_of_driver_and_cameras(robot):
+    described = told("calibrate", robot=robot.stem)
+    has_twin = "robot_rl_sim/twin_node" in described.names
+    assert has_twin == robot.stem.startswith("twin")
+
+
+def test_the_twin_that_is_launched_by_default_is_the_robot_of_the_robot_file():
+    described = told("twin")
+    spec = load_robot(described.program("robot_rl_control/arm_bridge").parameters["robot"]).spec
+    scene = described.program("robot_rl_sim/twin_node").parameters["task"]
+    twin = make_twin(scene).robot
+    assert [arm.joint_names for arm in spec.arms] == [arm.joint_names for arm in twin.arms]
+    assert [arm.gripper for arm in spec.arms] == [arm.gripper for arm in twin.arms]
 
 
 def test_the_driver_of_a_site_is_started_with_the_arm(tmp_path):
