@@ -63,6 +63,7 @@ class RealSenseGrabber:
         self._stamps = StampConverter()
         self._intrinsics: Intrinsics | None = None
         self._link, self._incomplete = "closed", 0
+        self._ahead_s: float | None = None  # of the host's clock to a recording's
         self._held: dict[str, float] | None = None  # see `lock_exposure`
         self._unpaired: int | None = None  # number of a colour frame that waits for its depth
         self._delivered: int | None = None  # number of the last colour frame handed out
@@ -131,9 +132,13 @@ class RealSenseGrabber:
         if cfg.device_file is None:  # on USB 2 starting fails too, but does not say why
             device = find_device(rs, rs.context(), cfg.serial)
             link_of(rs, device, allow_usb2=cfg.allow_usb2)
-        pipeline = rs.pipeline()
-        profile = pipeline.start(self._config())
-        self._pipeline, self._stamps = pipeline, StampConverter()
+        pipeline, config = rs.pipeline(), self._config()
+        if cfg.device_file is not None:
+            # Else librealsense drops what a busy machine fetches late, one half of a set or both.
+            playback = config.resolve(rs.pipeline_wrapper(pipeline)).get_device().as_playback()
+            playback.set_real_time(False)
+        profile = pipeline.start(config)
+        self._pipeline, self._stamps, self._ahead_s = pipeline, StampConverter(), None
         self._unpaired = self._delivered = None
         self._align = rs.align(rs.stream.color) if cfg.use_depth else None
         device = profile.get_device()
@@ -187,6 +192,8 @@ class RealSenseGrabber:
                 is_there, frames = self._pipeline.try_wait_for_frames(int(remaining_s * 1e3) + 1)
                 if not is_there:
                     break
+                if self._cfg.device_file is not None:
+                    self._wait_as_long_as_a_camera(frames.get_color_frame(), end_s)
                 frame = self._frame_of(frames, HostInstant.now())
             except RuntimeError as error:
                 raise CameraError(f"camera '{self.camera}' has gone: {error}.") from error
@@ -196,6 +203,15 @@ class RealSenseGrabber:
             f"camera '{self.camera}' delivers nothing for {timeout_s:.1f} s. "
             "Check cable and power."
         )
+
+    def _wait_as_long_as_a_camera(self, color: Any, end_s: float) -> None:
+        """Keep a recording to its own time line."""
+        if not color:
+            return
+        stamp_s, now_s = color.get_timestamp() * 1e-3, time.monotonic()
+        if self._ahead_s is None:
+            self._ahead_s = now_s - stamp_s
+        time.sleep(max(0.0, min(self._ahead_s + stamp_s, end_s) - now_s))
 
     def _frame_of(self, frames: Any, arrival: HostInstant) -> Frame | None:
         """Copies of a set, whose memory goes back to librealsense's pool; None if incomplete."""
