@@ -92,7 +92,8 @@ class Bridge:
         if reason := self._start_at_measured(now_s):
             return reason
         self._is_active, self._is_stopping, self._is_going_home = True, False, False
-        self.mode, self._followed, self.hold_reason = "hold", "hold", "just activated"
+        self._followed, self.hold_reason = "hold", "just activated"
+        self._name_mode("hold")
         return None
 
     def deactivate(self) -> None:
@@ -192,11 +193,12 @@ class Bridge:
         elif self._is_intervening and not held:
             self.hold_reason = "the operator intervenes, but has released the switch"
         elif self._is_going_home and not held:
+            self.hold_reason = ""
             return "home"
         elif stale:
             self.hold_reason = stale
         else:
-            self._is_going_home = False
+            self._is_going_home, self.hold_reason = False, ""
             return "human" if held else "policy"
         self._is_going_home = False
         return "hold"
@@ -257,9 +259,10 @@ class Bridge:
             self._blocked_ticks = 0
             return
         self._blocked_ticks += 1
-        if gap.max() <= _HOME_RAD or self._blocked_ticks * self._period_s >= _BLOCKED_S:
+        if gap.max() <= _HOME_RAD:
             self._is_going_home = False
-            self.hold_reason = "home" if gap.max() <= _HOME_RAD else "a limit blocks the way home"
+        elif self._blocked_ticks * self._period_s >= _BLOCKED_S:
+            self.fault("a limit blocks the way home")
 
     def _check_tracking(self) -> None:
         """Fault when a moving arm is far from all commands of the tracking window."""

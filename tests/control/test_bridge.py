@@ -270,6 +270,16 @@ def test_home_is_slow_straight_and_ends_in_hold():
     world.check()
 
 
+def test_a_way_home_that_leaves_the_workspace_is_a_fault_not_a_long_wait():
+    box = franka_arm(workspace_upper_m=(0.75, 0.45, 0.5))  # the straight way rises to 0.54 m
+    start = ARM.home_rad + np.array([0.72, -0.83, -0.76, -0.1, -0.47, 0.03, 0])
+    world = World(franka_like_spec(arms=(box,)), start=start)
+    assert world.bridge.home() is None
+    world.tick(1500)
+    assert world.bridge.mode == "fault:a limit blocks the way home"
+    assert (world.path[-1] == world.path[-2]).all()
+
+
 def test_resync_takes_the_measured_position_holding_and_still_only():
     world = World()
     world.tick(5, lambda: world.policy(ARM.home_rad + 0.1))
@@ -417,11 +427,11 @@ def test_a_hundred_thousand_fuzzed_commands_never_leave_the_limits():
 
 
 def test_watchdogs_shares_and_rates_out_of_range_are_refused():
-    with pytest.raises(ConfigError, match="bridge: home_speed_share is 1.5, but must be above 0"):
+    with pytest.raises(ConfigError, match=r"home_speed_share is 1\.5, but must be above 0"):
         replace(CFG, home_speed_share=1.5)
     with pytest.raises(ConfigError, match="bridge: still_rad_s is nan, but must be positive"):
         replace(CFG, still_rad_s=np.nan)
-    with pytest.raises(ConfigError, match="rate_hz is 5.0, but must be in 10 to 1000"):
+    with pytest.raises(ConfigError, match=r"rate_hz is 5\.0, but must be in 10 to 1000"):
         replace(CFG, rate_hz=5.0)
     with pytest.raises(ConfigError, match=r"state_timeout_s is 0.01, but must span two ticks"):
         replace(CFG, state_timeout_s=0.01)

@@ -32,7 +32,7 @@ from robot_rl.control.bridge import Bridge, Tick
 from robot_rl.control.bridge_inputs import Stamp
 from robot_rl.control.robot_file import RobotFile, load_robot
 from robot_rl.control.targets import TargetNames
-from robot_rl.errors import RobotRLError
+from robot_rl.errors import ConfigError, RobotRLError
 from robot_rl.types import F64
 from robot_rl_control import names
 from robot_rl_control.drivers import JointCommands, JointStates
@@ -78,6 +78,11 @@ class ArmBridge(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open topics and services, and begin to tick; nothing is commanded yet."""
         if self._thread is None:
+            try:
+                self._gripper_commands = GripperCommands(self, self._robot)
+            except ConfigError as error:
+                self.get_logger().fatal(str(error))
+                return _FAILURE
             self._open()
             self._stop.clear()
             self._thread = threading.Thread(target=self._run, name="bridge", daemon=True)
@@ -105,12 +110,17 @@ class ArmBridge(LifecycleNode):
         self.finish()
         return _SUCCESS
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its ticks go on, or have not begun or were ended on purpose."""
+        return self._thread is None or self._thread.is_alive()
+
     def brake(self) -> None:
         """Bring the arm to rest and leave it there; returns when that is done."""
         with self._lock:
             self._bridge.deactivate()
         end_s = time.monotonic() + _BRAKE_S
-        while self._bridge.is_active and time.monotonic() < end_s:
+        while self._bridge.is_active and self.is_alive and time.monotonic() < end_s:
             self._stop.wait(0.002)
 
     def finish(self) -> None:
@@ -124,9 +134,8 @@ class ArmBridge(LifecycleNode):
 
     def _start(self) -> None:
         """Configure and activate, again and again until it works."""
-        if self._thread is None:
-            self.trigger_configure()
-        if self.trigger_activate() == _SUCCESS:
+        configured = self._thread is not None or self.trigger_configure() == _SUCCESS
+        if not configured or self.trigger_activate() == _SUCCESS:
             self._autostart.cancel()
 
     def _fail(self, reason: str) -> TransitionCallbackReturn:
@@ -140,7 +149,6 @@ class ArmBridge(LifecycleNode):
     def _open(self) -> None:
         inputs = self._bridge.inputs
         self._joint_commands = JointCommands(self, self._robot)
-        self._gripper_commands = GripperCommands(self, self._robot)
         self._executed = self.create_publisher(JointState, names.BRIDGE_EXECUTED, STATE)
         self._mode = self.create_publisher(String, names.BRIDGE_MODE, LATCHED)
         self._estopped = self.create_publisher(Bool, names.ESTOPPED, LATCHED)
@@ -337,7 +345,7 @@ def main(args: list[str] | None = None) -> int:
     spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
     spinner.start()
     try:
-        while not stop.wait(0.5) and spinner.is_alive():
+        while not stop.wait(0.2) and spinner.is_alive() and node.is_alive:
             pass
     finally:
         node.finish()
@@ -345,7 +353,7 @@ def main(args: list[str] | None = None) -> int:
         spinner.join(_BRAKE_S)
         node.destroy_node()
         rclpy.try_shutdown()
-    return 0
+    return 0 if stop.is_set() else 1
 
 
 if __name__ == "__main__":
