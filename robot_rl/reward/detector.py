@@ -21,6 +21,7 @@ from robot_rl.types import F32, F64
 
 __all__ = ["DetectorCfg", "Evidence", "Gate", "SuccessDetector", "Verdict", "fit_detector"]
 
+_FARTHEST = 1.5  # logits below the demonstrations: however bad failures look, near misses do not
 _ROUNDING_S = 1e-6  # stamps are sums of periods
 HUMAN = "human"
 
@@ -59,7 +60,7 @@ class DetectorCfg:
 
     threshold: float = 0.8
     """Calibrated probability of success that a frame needs."""
-    hold_s: float = 0.3
+    hold_s: float = 0.25
     """How long every frame must need it."""
     min_s: float = 0.0
     """No success is believed earlier than this in an episode."""
@@ -180,7 +181,7 @@ def fit_detector(
     evidence: Sequence[Evidence],
     cfg: DetectorCfg | None = None,
     *,
-    demo_quantile: float = 0.1,
+    demo_quantile: float = 0.25,
     nearness: float = 0.75,
     least: float = 0.5,
 ) -> DetectorCfg:
@@ -218,7 +219,8 @@ def fit_detector(
         bad.append(_best_held(early, item.query.stamps_s, cfg.hold_s))
     anchor = logit(np.quantile(good, demo_quantile))
     worst = logit(max(bad, default=0.0))
-    bar = worst + nearness * (anchor - worst) if worst < anchor else worst + 0.1
+    way = min((1 - nearness) * (anchor - worst), _FARTHEST)
+    bar = anchor - way if worst < anchor else worst + 0.1
     threshold = 1 / (1 + np.exp(-bar))
     return replace(
         cfg, calibrator=calibrator, threshold=float(np.clip(threshold, least, 1 - 1e-6))

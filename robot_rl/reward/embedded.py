@@ -1,0 +1,390 @@
+"""The default progress model: a small ensemble that one's own demonstrations train in a minute.
+
+learning:  transition → episode store → **progress model** → replay → residual agent → weights
+
+Goal- and text-conditioned, causal, on the state vector, on small images or on both: whatever the
+demonstrations hold. Its answers come with the spread of the ensemble, and frames unlike all it was
+trained on are invalid. Read downwards: `fit`, `score`, to disk and back.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robot_rl.config import from_plain, to_plain
+from robot_rl.errors import CheckpointError, DataError
+from robot_rl.policy.module_arrays import load_module, module_arrays
+from robot_rl.reward.corpus import Corpus, Lesson, shrink, window_rows
+from robot_rl.reward.detector import Evidence
+from robot_rl.reward.embedded_cfg import EmbeddedCfg
+from robot_rl.reward.episodes import Goal, query_of
+from robot_rl.reward.familiarity import Familiarity, thumbnails
+from robot_rl.reward.network import BINS, Glimpse, ProgressNet, expected
+from robot_rl.reward.progress import Bool, Capabilities, ProgressEstimate, ProgressQuery
+from robot_rl.reward.saved import SavedModel, digest_of, read_model, write_model
+from robot_rl.reward.text import text_vector
+from robot_rl.reward.training import Scaling, train_member
+from robot_rl.types import F32, I64, U8
+
+__all__ = ["EmbeddedModel", "Fitted", "fit_embedded"]
+
+KIND = "embedded"
+PROPRIO = "proprio"
+Gates = Mapping[str, Familiarity]
+_SAME_TASK = 0.9  # cosine of instructions that are called equal
+_PER_PASS = 256  # frames encoded at once
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fitted:
+    """A trained model, and what it says of episodes that it was not trained on.
+
+    Attributes:
+        model: The model.
+        held_out: Judgements by networks that had left the episode out; of about half of the
+            episodes. A detector is fitted on these: on its own training data any model is sure.
+        cpu_s: What training cost.
+    """
+
+    model: "EmbeddedModel"
+    held_out: list[Evidence]
+    cpu_s: float
+
+
+def fit_embedded(
+    lessons: Sequence[Lesson],
+    cfg: EmbeddedCfg | None = None,
+    *,
+    seed: int = 0,
+    version: int = 1,
+    progress: Callable[[int, float], None] | None = None,
+) -> Fitted:
+    """Train the model; the same arguments give the same one.
+
+    Args:
+        lessons: Demonstrations and failures; at least two successes of every task.
+        cfg: How.
+        seed: Of weights, windows and disturbances.
+        version: Of the model; must rise with every retraining.
+        progress: Called with (gradient steps done over all networks, loss).
+
+    Raises:
+        DataError: Too few successes, or episodes that do not fit each other.
+        NonFiniteError: Training diverged.
+    """
+    cfg, began = cfg or EmbeddedCfg(), time.process_time()
+    corpus = Corpus.of(lessons, cfg)
+    scaling = Scaling.fit(corpus.vector)
+    fold = _folds(corpus, cfg.folds)
+    nets, goals, ends = [], [], []
+    for member in range(cfg.members):
+        kept = np.flatnonzero(fold != member % cfg.folds)
+        done = member * cfg.steps
+
+        def note(step: int, loss: float, done: int = done) -> None:
+            if progress is not None:
+                progress(done + step, loss)
+
+        own_seed = seed * 1009 + member
+        nets.append(train_member(cfg, corpus, scaling, kept, seed=own_seed, progress=note))
+        goals.append(_goal_rows(corpus, kept, own_seed))
+        is_end = (corpus.done == 1) & np.isin(corpus.episode, kept)
+        ends.append(_gates(corpus, is_end, cfg.like_an_end))
+    model = EmbeddedModel(
+        cfg=cfg,
+        version=version,
+        nets=nets,
+        scaling=scaling,
+        goals=_goals(corpus, np.array(goals)),
+        gates=_gates(corpus, np.ones(len(corpus), bool), cfg.familiar),
+        ends=ends,
+        tasks=corpus.tasks,
+    )
+    held_out = []
+    for k in np.flatnonzero(fold < cfg.members):
+        lesson = lessons[k]
+        query = query_of(lesson.episode, lesson.task)
+        estimate = model.score_by(int(fold[k]), query)
+        done = corpus.done[corpus.episode == k]
+        held_out.append(
+            Evidence(query=query, estimate=estimate, success=lesson.success, done=done)
+        )
+    return Fitted(model=model, held_out=held_out, cpu_s=time.process_time() - began)
+
+
+def _folds(corpus: Corpus, count: int) -> I64:
+    """Part (E,) of each episode, 0 ... count - 1, spread over every task's wins and failures.
+
+    Raises:
+        DataError: A task has a single success: a network that left it out would know none.
+    """
+    fold = np.zeros(len(corpus.success), np.int64)
+    for task, name in enumerate(corpus.tasks):
+        of_task = corpus.task == task
+        if (wins := int((of_task & corpus.success).sum())) < 2:
+            raise DataError(
+                f"reward model: {wins} success of '{name}', but two are needed at least. "
+                "Record more demonstrations."
+            )
+        for part in (of_task & corpus.success, of_task & ~corpus.success):
+            fold[part] = np.arange(part.sum()) % count
+    return fold
+
+
+def _goal_rows(corpus: Corpus, kept: I64, seed: int) -> list[int]:
+    """For each task, the last row of a success that the network knows."""
+    rng = np.random.default_rng(seed)
+    known = [
+        kept[(corpus.task[kept] == task) & corpus.success[kept]]
+        for task in range(len(corpus.tasks))
+    ]
+    return [int(corpus.last[rng.choice(demos)]) for demos in known]
+
+
+def _goals(corpus: Corpus, rows: I64) -> dict[str, np.ndarray]:
+    """What the goals (members, tasks) look like."""
+    images = {name: shots[rows] for name, shots in corpus.images.items()}
+    return {PROPRIO: corpus.vector[rows], **images}
+
+
+def _gates(corpus: Corpus, rows: Bool, slack: float) -> dict[str, Familiarity]:
+    """What these frames (N,) look like to each source: the state vector, and each camera."""
+    sources = {name: (thumbs, 0.02) for name, thumbs in corpus.thumbs.items()}
+    if corpus.vector.shape[1]:
+        sources[PROPRIO] = (corpus.vector, 0.01)
+    return {
+        name: Familiarity.fit(values[rows], corpus.episode[rows], slack=slack, floor=floor)
+        for name, (values, floor) in sources.items()
+    }
+
+
+class EmbeddedModel:
+    """A trained ensemble. Make one with `fit_embedded` or `load`."""
+
+    capabilities = Capabilities(causal=True)
+
+    def __init__(
+        self,
+        *,
+        cfg: EmbeddedCfg,
+        version: int,
+        nets: Sequence[ProgressNet],
+        scaling: Scaling,
+        goals: Mapping[str, np.ndarray],
+        gates: Gates,
+        ends: Sequence[Gates],
+        tasks: Sequence[str],
+    ) -> None:
+        self.cfg, self.version, self.tasks = cfg, version, tuple(tasks)
+        self._nets, self._scaling = list(nets), scaling
+        self._goals, self._gates, self._ends = dict(goals), gates, list(ends)
+        self._texts = np.stack([text_vector(task) for task in tasks])
+        self.model_id = f"{KIND}-{digest_of(self._arrays())[:8]}"
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras that it looks at."""
+        return self._nets[0].cameras
+
+    # Judging ----------------------------------------------------------------------------------
+
+    def score(self, queries: Sequence[ProgressQuery]) -> list[ProgressEstimate]:
+        """Judge each query; unfamiliar frames, and instructions never trained on, are invalid.
+
+        Raises:
+            DataError: A query lacks a camera or the state vector that the model looks at.
+        """
+        return [self._judge(query, range(len(self._nets))) for query in queries]
+
+    def score_by(self, member: int, query: ProgressQuery) -> ProgressEstimate:
+        """What one network alone says; see `Fitted.held_out`."""
+        return self._judge(query, [member])
+
+    def familiar(self, query: ProgressQuery) -> dict[str, F32]:
+        """For each source, how far the frames (T,) lie from training: 1 is the limit."""
+        described = self._described(query)
+        return {name: gate.distance(described[name]) for name, gate in self._gates.items()}
+
+    def _described(self, query: ProgressQuery) -> dict[str, F32]:
+        """The frames as gates measure them, by source."""
+        self._check(query)
+        described = {name: thumbnails(query.frames[name]) for name in self.cameras}
+        if query.proprio is not None:
+            described[PROPRIO] = query.proprio
+        return described
+
+    def _judge(self, query: ProgressQuery, members: Sequence[int]) -> ProgressEstimate:
+        began = time.perf_counter()
+        described = self._described(query)
+        likeness = self._texts @ text_vector(query.task)
+        who = {"model_id": self.model_id, "version": self.version}
+        if likeness.max() < _SAME_TASK:
+            return ProgressEstimate.invalid(len(query), **who)
+        valid = _farthest(self._gates, described) <= 1.0
+        with torch.no_grad():
+            logits = torch.stack(
+                [self._logits(query, member, int(likeness.argmax())) for member in members]
+            )
+        unlike = [np.maximum(_farthest(self._ends[k], described) - 1, 0) for k in members]
+        mean = torch.stack([expected(each[:, :BINS]) for each in logits])
+        done = logits[:, :, BINS] - self.cfg.end_strictness * torch.from_numpy(np.stack(unlike))
+        # The doubtful success is the one that the least sure network gives up.
+        success = (done.mean(0) - done.std(0, correction=0)).sigmoid()
+        return ProgressEstimate(
+            progress=_masked(mean.mean(0).clamp(0, 1), valid),
+            success=_masked(success, valid),
+            sigma=_masked(mean.std(0, correction=0), valid),
+            valid=valid,
+            latency_s=time.perf_counter() - began,
+            **who,
+        )
+
+    def _check(self, query: ProgressQuery) -> None:
+        """Refuse a query that cannot be looked at."""
+        missing = [name for name in self.cameras if name not in query.frames]
+        dim = len(self._scaling.mean)
+        width = 0 if query.proprio is None else query.proprio.shape[1]
+        if missing or width != dim:
+            raise DataError(
+                f"reward model {self.model_id} looks at cameras {list(self.cameras)} and a state "
+                f"vector of {dim}, but got cameras {sorted(query.frames)} and {width}. "
+                "Use the model with the robot that it was trained on."
+            )
+
+    def _logits(self, query: ProgressQuery, member: int, task: int) -> Tensor:
+        """What one network says of each frame, (T, BINS + 1)."""
+        net, frames = self._nets[member], len(query)
+        codes = self._embed(net, query.proprio, {k: query.frames[k] for k in self.cameras})
+        start = self._embed(net, *self._start(query))
+        goal = self._embed(net, *self._goal(query, member, task))
+        rows = torch.from_numpy(window_rows(query.stamps_s, self.cfg.frames, self.cfg.gap_s))
+        text = torch.from_numpy(self._texts[task]).expand(frames, -1)
+        return net(codes[rows], start.expand(frames, -1), goal.expand(frames, -1), text)
+
+    def _embed(self, net: ProgressNet, vector: F32 | None, images: Mapping[str, U8]) -> Tensor:
+        """Codes of frames at any size, a bounded number at a time."""
+        count = len(vector) if vector is not None else len(next(iter(images.values())))
+        z = self._scaling(np.zeros((count, 0), np.float32) if vector is None else vector)
+        parts = []
+        for low in range(0, count, _PER_PASS):
+            part = slice(low, low + _PER_PASS)
+            small = {k: torch.from_numpy(shrink(shots[part])) for k, shots in images.items()}
+            parts.append(net.embed(Glimpse(vector=z[part], images=small)))
+        return torch.cat(parts)
+
+    def _start(self, query: ProgressQuery) -> tuple[F32 | None, dict[str, U8]]:
+        """The episode's first frame, as one row."""
+        vector = query.initial_proprio
+        if vector is None and query.proprio is not None:
+            vector = query.proprio[0]
+        images = {k: query.initial.get(k, query.frames[k][0])[None] for k in self.cameras}
+        return (None if vector is None else vector[None]), images
+
+    def _goal(
+        self, query: ProgressQuery, member: int, task: int
+    ) -> tuple[F32 | None, dict[str, U8]]:
+        """The query's goal if it is whole, else the end of a demonstration, as one row."""
+        has_vector = query.goal_proprio is not None or not len(self._scaling.mean)
+        if has_vector and all(name in query.goal for name in self.cameras):
+            vector = None if query.goal_proprio is None else query.goal_proprio[None]
+            return vector, {name: query.goal[name][None] for name in self.cameras}
+        images = {name: self._goals[name][member, task][None] for name in self.cameras}
+        return self._goals[PROPRIO][member, task][None], images
+
+    def goal(self, task: str, member: int = 0) -> Goal:
+        """The goal that a network holds a task against.
+
+        Raises:
+            DataError: The model was not trained on this task.
+        """
+        likeness = self._texts @ text_vector(task)
+        if likeness.max() < _SAME_TASK:
+            raise DataError(f"reward model knows {list(self.tasks)}, but not '{task}'.")
+        which = int(likeness.argmax())
+        images = {name: self._goals[name][member, which] for name in self.cameras}
+        return Goal(images=images, proprio=self._goals[PROPRIO][member, which])
+
+    # To disk and back -------------------------------------------------------------------------
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """All numbers by name."""
+        arrays = {"mean": self._scaling.mean, "std": self._scaling.std}
+        arrays |= {f"goal.{name}": rows for name, rows in self._goals.items()}
+        for name, gate in self._gates.items():
+            arrays |= gate.arrays(f"gate.{name}.")
+            for k, ends in enumerate(self._ends):
+                arrays |= ends[name].arrays(f"{k}.end.{name}.")
+        for k, net in enumerate(self._nets):
+            arrays |= {f"{k}.{name}": rows for name, rows in module_arrays(net).items()}
+        return arrays
+
+    def save(self, folder: Path) -> Path:
+        """Write the model as a folder, replacing one that is there. Returns the folder."""
+        config = {
+            "cfg": to_plain(self.cfg),
+            "cameras": list(self.cameras),
+            "tasks": list(self.tasks),
+            "gates": sorted(self._gates),
+        }
+        model = SavedModel(kind=KIND, version=self.version, config=config, arrays=self._arrays())
+        return write_model(folder, model)
+
+    @classmethod
+    def load(cls, folder: Path) -> "EmbeddedModel":
+        """Read the model in a folder.
+
+        Raises:
+            CheckpointError: There is none, it is damaged or of another kind.
+        """
+        saved = read_model(folder)
+        if saved.kind != KIND:
+            raise CheckpointError(f"{folder} holds a model of kind '{saved.kind}', not '{KIND}'.")
+        try:
+            return cls._restore(saved)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{folder}: config and weights do not fit each other: {error}. Train it again."
+            ) from error
+
+    @classmethod
+    def _restore(cls, saved: SavedModel) -> "EmbeddedModel":
+        cfg = from_plain(EmbeddedCfg, saved.config["cfg"])
+        arrays, cameras = saved.arrays, tuple(saved.config["cameras"])
+
+        def gates(prefix: str) -> dict[str, Familiarity]:
+            names = saved.config["gates"]
+            return {name: Familiarity.from_arrays(arrays, f"{prefix}{name}.") for name in names}
+
+        nets = []
+        for k in range(cfg.members):
+            net = ProgressNet(len(arrays["mean"]), cameras, cfg.width).eval()
+            prefix = f"{k}."
+            load_module(
+                net, {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+            )
+            nets.append(net)
+        return cls(
+            cfg=cfg,
+            version=saved.version,
+            nets=nets,
+            scaling=Scaling(mean=arrays["mean"], std=arrays["std"]),
+            goals={name: arrays[f"goal.{name}"] for name in (PROPRIO, *cameras)},
+            gates=gates("gate."),
+            ends=[gates(f"{k}.end.") for k in range(cfg.members)],
+            tasks=saved.config["tasks"],
+        )
+
+
+def _farthest(gates: Gates, described: Mapping[str, F32]) -> F32:
+    """The greatest distance (T,) over all sources: one covered camera is enough."""
+    return np.max([gate.distance(described[name]) for name, gate in gates.items()], axis=0)
+
+
+def _masked(values: Tensor, valid: Bool) -> F32:
+    """Numbers where a frame is valid, NaN where it is not."""
+    return np.where(valid, values.numpy(), np.nan).astype(np.float32)
