@@ -52,7 +52,7 @@ def test_two_cameras_give_images_for_a_robot_state(record, video):
         )
         assert (images["wrist"].rgb == images["wrist"].frame_number).all()
         for image in images.values():
-            assert now_s - 1.5 < image.stamp_s <= now_s, "in the time of the feed's clock"
+            assert now_s - 10.0 < image.stamp_s <= now_s, "in the time of the feed's clock"
         health = feed.health()
         assert health["wrist"].link == "recording of USB 3.2" and health["front"].received > 0
     assert {h.state.value for h in feed.health().values()} == {"closed"}
@@ -79,8 +79,8 @@ def test_a_camera_that_is_lost_is_an_error_of_the_port_and_never_an_old_image(vi
         end_s = time.monotonic() + 20.0
         with pytest.raises(PortError, match=r"camera 'front' is .*: no image of the last 0.4 s"):
             while time.monotonic() < end_s:
-                image = feed.images()["front"]
-                assert feed.clock.now() - image.stamp_s < 0.5
+                asked_s = feed.clock.now()
+                assert asked_s - feed.images()["front"].stamp_s <= 0.4
         assert feed.health()["front"].age_s > 0.4
 
 
