@@ -61,6 +61,7 @@ class Rig:
     """Bridge, driver, and what a client hears of the bridge."""
 
     def __init__(self, graph):
+        from diagnostic_msgs.msg import DiagnosticArray
         from robot_rl_control import names
         from robot_rl_control.qos import COMMAND, LATCHED, STATE
         from sensor_msgs.msg import JointState
@@ -70,6 +71,7 @@ class Rig:
         self.modes = graph.hear(String, names.BRIDGE_MODE, LATCHED)
         self.estops = graph.hear(Bool, names.ESTOPPED, LATCHED)
         self.executed = graph.hear(JointState, names.BRIDGE_EXECUTED, STATE)
+        self.diagnostics = graph.hear(DiagnosticArray, "/diagnostics", STATE)
         self.policy = graph.client.create_publisher(JointState, names.POLICY_TARGET, COMMAND)
         self.bridge = graph.spawn(
             "robot_rl_control.arm_bridge",
@@ -100,6 +102,15 @@ class Rig:
         self.graph.wait_until(arrived, "the arm at its target")
 
 
+def diagnosis(rig):
+    """What the bridge last told of itself while it held, by name."""
+    for message in reversed(rig.diagnostics.messages):
+        for status in message.status:
+            if status.name == f"{rig.graph.namespace}/arm_bridge" and status.message == "hold":
+                return {value.key: value.value for value in status.values}
+    return None
+
+
 def check_limits(commands):
     """No command outside joint limits or workspace, whatever happened.
 
@@ -123,6 +134,11 @@ def test_the_arm_follows_the_policy_and_holds_when_it_falls_silent(ros_graph):
     sources = [message.header.frame_id for message in rig.executed.messages]
     assert {"hold", "blend"} <= set(sources) <= {"policy", "blend", "hold"}
     assert list(rig.executed.last.name) == NAMES
+    rig.diagnostics.messages.clear()  # those of the time before any target
+    said = ros_graph.wait_until(lambda: diagnosis(rig), "diagnostics")
+    assert said["mode"] == "hold" and said["hold reason"].startswith("policy_target: silent")
+    assert float(said["age joint_states [s]"]) < 5.0 and int(said["taken policy_target"]) > 5
+    assert float(said["lateness p50 [ms]"]) <= float(said["lateness p99 [ms]"])
     assert rig.bridge.interrupt() == 0
     assert rig.modes.last.data == "inactive"
     check_limits(rig.driver.commands)

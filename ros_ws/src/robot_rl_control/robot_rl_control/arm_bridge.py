@@ -192,7 +192,7 @@ class ArmBridge(LifecycleNode):
         def callback(message: JointState) -> None:
             stamp = self._stamp(message.header.stamp)
             with self._lock:
-                reason = take(message.name, message.position, stamp)
+                reason = take(list(message.name), list(message.position), stamp)
             self._warn(reason)
 
         return callback

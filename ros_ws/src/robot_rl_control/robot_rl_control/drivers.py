@@ -8,7 +8,8 @@ without velocity ends at it, and the twin brakes after its own timeout.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -18,10 +19,11 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from robot_rl.control.driver_cfg import CommandCfg
 from robot_rl.control.kinematics import forward
 from robot_rl.control.robot_file import RobotFile
 from robot_rl.geometry import pose_from_matrix
-from robot_rl.types import F64, ArmSpec
+from robot_rl.types import F64, I64, ArmSpec
 from robot_rl_control.qos import COMMAND, STATE
 
 __all__ = ["JointCommands", "JointStates"]
@@ -50,9 +52,7 @@ class JointStates:
         topics = {driver.joint_states for driver in robot.drivers}
         topics |= {d.gripper.state_topic for d in robot.drivers if d.gripper is not None}
         for topic in sorted(topics):
-            node.create_subscription(
-                JointState, topic, lambda message, t=topic: self._take(t, message), STATE
-            )
+            node.create_subscription(JointState, topic, partial(self._take, topic), STATE)
 
     def _take(self, topic: str, message: JointState) -> None:
         index = {name: i for i, name in enumerate(message.name)}
@@ -91,20 +91,16 @@ class JointStates:
         )
 
 
-class _Sender(Protocol):
-    """One publisher, and how its message is made."""
-
-    def __call__(self, q_rad: F64, stamp: Time) -> Any:
-        """The message of joints (n,) [rad]."""
-        ...
+_Maker = Callable[[F64, Time], Any]
+"""The message of joints (n,) [rad] at a time."""
 
 
 class JointCommands:
     """Publishes joint commands, one message a topic and tick."""
 
     def __init__(self, node: Node, robot: RobotFile) -> None:
-        self._senders: list[tuple[Any, F64, _Sender]] = []  # publisher, indices of q, message
-        by_topic: dict[str, list[tuple[ArmSpec, Any, int]]] = {}
+        self._senders: list[tuple[Any, I64, _Maker]] = []  # publisher, indices of q, message
+        by_topic: dict[str, list[tuple[ArmSpec, CommandCfg, int]]] = {}
         joint = 0
         for arm, driver in zip(robot.spec.arms, robot.drivers, strict=True):
             by_topic.setdefault(driver.command.topic, []).append((arm, driver.command, joint))
@@ -126,12 +122,12 @@ class JointCommands:
             publisher.publish(message(q_rad[where], stamp))
 
 
-def _message(arm: ArmSpec, command: Any) -> tuple[type, _Sender]:
+def _message(arm: ArmSpec, command: CommandCfg) -> tuple[type, _Maker]:
     """Message type of a kind of command, and what makes one."""
     if command.kind == "forward_position":
         return Float64MultiArray, lambda q, stamp: Float64MultiArray(data=q.tolist())
     if command.kind == "joint_trajectory":
-        lead = Duration(seconds=command.lead_s).to_msg()
+        lead = Duration(seconds=command.lead_s or 0.0).to_msg()
 
         def trajectory(q: F64, stamp: Time) -> JointTrajectory:
             # No stamp: it starts on arrival. No velocities: it is followed linearly, and ends.
@@ -152,6 +148,6 @@ def _message(arm: ArmSpec, command: Any) -> tuple[type, _Sender]:
     from robot_rl_control.convert import pose_message
 
     def target_pose(q: F64, stamp: Time) -> PoseStamped:
-        return pose_message(pose_from_matrix(forward(arm, q)), stamp, command.frame_id)
+        return pose_message(pose_from_matrix(forward(arm, q)), stamp, command.frame_id or "")
 
     return PoseStamped, target_pose

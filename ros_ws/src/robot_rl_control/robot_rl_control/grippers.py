@@ -183,7 +183,7 @@ class _Action:
                 f"gripper of kind 'gripper_command' on '{cfg.topic}' needs control_msgs, which is "
                 "not installed. Install ros-jazzy-control-msgs, or choose another kind."
             ) from error
-        from rclpy.action import ActionClient
+        from rclpy.action.client import ActionClient
 
         self._client: Any = ActionClient(node, self._kind, str(cfg.topic))
         self._cfg, self._change = cfg, _Change(cfg.change_m)

@@ -47,8 +47,8 @@ def read_params(node: Node, cls: type[T]) -> T:
         ConfigError: A parameter is unknown, missing, of another type or out of its range.
     """
     given = {
-        name: parameter.value
-        for name, parameter in node.get_parameters_by_prefix("").items()
+        name: node.get_parameter(name).value
+        for name in node.get_parameters_by_prefix("")
         if not _OF_ROS.fullmatch(name)
     }
     params = from_plain(cls, given, f"parameters of {node.get_name()}")
