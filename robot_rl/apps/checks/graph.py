@@ -39,7 +39,11 @@ def listen(namespace: str, duration_s: float) -> Graph:
     executor.add_node(node)
     try:
         found = _discover(node, executor, namespace)
-        ears = [_Ear(node, namespace, name, kind) for name, kind in found.items()]
+        # An image that is published twice would be encoded only for us.
+        twice = {
+            name for name in found if name.removesuffix("/compressed") in found.keys() - {name}
+        }
+        ears = [_Ear(node, namespace, name, found[name]) for name in found.keys() - twice]
         end_s = time.monotonic() + duration_s
         while (left_s := end_s - time.monotonic()) > 0:
             executor.spin_once(timeout_sec=left_s)

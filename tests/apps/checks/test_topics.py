@@ -69,7 +69,7 @@ def test_an_empty_graph_tells_how_to_start_one_and_why_it_may_not_be_seen():
     assert "ros2 launch" in found.mend and "ROS_DOMAIN_ID" in found.mend
 
 
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.77])
+@pytest.mark.parametrize("share", [0.45, 0.6, 0.77])
 def test_images_that_do_not_fit_shared_memory_send_you_to_the_publisher(share):
     lossy = image(kept=lambda n: RNG.random(n) >= share)
     found = findings(INFO, lossy)["wrist/color/image_raw"]
@@ -77,6 +77,12 @@ def test_images_that_do_not_fit_shared_memory_send_you_to_the_publisher(share):
     told = float(found.detail.split("% lost")[0].split()[-1]) / 100
     assert told == pytest.approx(share, abs=0.15)
     assert "/robot/source" in found.mend and "FASTRTPS_DEFAULT_PROFILES_FILE" in found.mend
+
+
+def test_a_busy_machine_is_not_taken_for_a_small_shared_memory():
+    lossy = image(kept=lambda n: np.arange(n) % 5 != 2)
+    found = findings(INFO, lossy)["wrist/color/image_raw"]
+    assert found.status == "slow" and "20% lost" in found.detail and "PROFILES" not in found.mend
 
 
 def test_losses_are_seen_without_a_camera_info_too():
@@ -160,6 +166,11 @@ def test_a_camera_that_only_announces_itself_is_told():
     found = findings(Topic(name="wrist/color/image_raw", kind=IMAGE, publishers=["/robot/cam"]))
     assert found["wrist/color/image_raw"].status == "broken"
     assert "no image comes" in found["wrist/color/image_raw"].detail
+
+
+def test_topics_that_nobody_publishes_are_not_told():
+    waiting = Topic(name="arm_bridge/policy_target", kind="sensor_msgs/msg/JointState")
+    assert "arm_bridge/policy_target" not in findings(waiting)
 
 
 def test_a_device_that_nobody_touches_is_no_fault():
