@@ -1,6 +1,7 @@
 """What the topics say becomes one state, and nothing old is ever taken for new."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ pytestmark = [pytest.mark.ros, pytest.mark.xdist_group("ros")]
 
 from dataclasses import replace  # noqa: E402
 
+import cv2  # noqa: E402
 from geometry_msgs.msg import PoseStamped  # noqa: E402
 from robot_rl_control import names  # noqa: E402
 from robot_rl_control.convert import (  # noqa: E402
@@ -28,10 +30,13 @@ from robot_rl_control.state_reader import (  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image, JointState  # noqa: E402
 from std_msgs.msg import Float64MultiArray  # noqa: E402
 
-from robot_rl.cameras.frame import Frame, HostInstant, StampDomain  # noqa: E402
 from robot_rl.control.franka import franka_like_spec  # noqa: E402
+from robot_rl.control.robot_file import load_robot  # noqa: E402
 from robot_rl.errors import DataError, PortError, UnknownNameError  # noqa: E402
 from robot_rl.types import CameraSpec  # noqa: E402
+from robot_rl.types import Image as TakenImage  # noqa: E402
+
+ROBOTS = Path(__file__).resolve().parents[2] / "ros_ws/src/robot_rl_bringup/config/robots"
 
 FRONT = CameraSpec(name="front", width_px=32, height_px=24, rate_hz=30.0)
 SPEC = replace(franka_like_spec(tracked=("peg",)), signals={"drawer": 2})
@@ -207,24 +212,15 @@ def test_images_are_scaled_counted_and_keep_their_age(ros_graph):
     assert reader.read().images["front"].stamp_s == image.stamp_s
 
 
-def test_compressed_images_and_cameras_of_this_process_come_in_the_same_form(ros_graph):
-    cv2 = pytest.importorskip("cv2")
-    wrist = replace(FRONT, name="wrist")
-    spec = replace(SPEC, cameras=(FRONT, wrist))
+def test_compressed_images_come_in_the_same_form(ros_graph):
+    spec = replace(SPEC, cameras=(FRONT,))
     topic = names.color_image("front") + "/compressed"
 
-    class Held:
-        frame = None
-
-        def newest(self):
-            return self.frame
-
-    feed = Held()
     cfg = StateReaderCfg(image_topics={"front": topic})
-    reader, driver = make(ros_graph, spec, cfg, feeds={"wrist": feed})
+    reader, driver = make(ros_graph, spec, cfg)
     driver.say_rest()
     driver.say_joints(np.zeros(7), width=0.0)
-    assert reader.missing() == [topic, "camera wrist of this process"]
+    assert reader.missing() == [topic]
     rgb = np.zeros((24, 32, 3), np.uint8)
     rgb[..., 0] = 200
     coded = cv2.imencode(".jpg", rgb[..., ::-1])[1].tobytes()
@@ -237,15 +233,64 @@ def test_compressed_images_and_cameras_of_this_process_come_in_the_same_form(ros
         return driver.facts("front").received
 
     ros_graph.wait_until(send, "a compressed image")
-    now = HostInstant.now()
-    feed.frame = Frame(
-        camera="wrist", rgb=rgb, depth_mm=None, frame_number=5, device_stamp_s=None,
-        domain=StampDomain.NONE, arrival=now, stamp_s=now.monotonic_s,
+    np.testing.assert_allclose(reader.read().images["front"].rgb, rgb, atol=12)
+
+
+class Feed:
+    """Cameras of this process, before and after their first image."""
+
+    def __init__(self):
+        self.given = {}
+
+    def images(self):
+        return self.given
+
+
+def test_cameras_of_this_process_take_the_place_of_topics(ros_graph):
+    feed = Feed()
+    reader, driver = make(ros_graph, replace(SPEC, cameras=(FRONT,)), feed=feed)
+    driver.say_rest()
+    driver.say_joints(np.zeros(7), width=0.0)
+    assert reader.missing() == ["camera front of this process"]
+    rgb = np.full((48, 64, 3), 9, np.uint8)
+    feed.given["front"] = TakenImage(rgb=rgb, stamp_s=5.0, frame_number=3)
+    image = reader.read().images["front"]
+    assert (image.rgb == 9).all() and image.rgb.shape == (24, 32, 3)
+    assert (image.stamp_s, image.frame_number) == (5.0, 3)
+    assert not any("image_raw" in title for title in reader.facts())
+
+
+def test_a_robot_file_says_where_arm_and_gripper_report(ros_graph):
+    file = load_robot(ROBOTS / "twin.yaml")
+    driver = file.drivers[0]
+    gripper = replace(
+        driver.gripper, state_topic="hand/joint_states", state_joints=("left", "right"),
+        state_closed=0.8, state_m_per_unit=-0.1,
     )  # fmt: skip
-    images = reader.read().images
-    np.testing.assert_allclose(images["front"].rgb, rgb, atol=12)
-    np.testing.assert_array_equal(images["wrist"].rgb, rgb)
-    assert images["wrist"].frame_number == 5 and images["wrist"].stamp_s == now.monotonic_s
+    file = replace(
+        file, drivers=(replace(driver, joint_states="fr3/joint_states", gripper=gripper),)
+    )
+    reader = StateReader(ros_graph.client, file.spec, StateReaderCfg.of_robot(file))
+    assert [title.split(" on ")[1] for title in reader.missing()] == [
+        "fr3/joint_states", "hand/joint_states",
+    ]  # fmt: skip
+    publisher = ros_graph.client.create_publisher(JointState, "hand/joint_states", STATE)
+    message = JointState(name=["left", "right"], position=[0.4, 0.5])
+    message.header.stamp = stamp_from_ns(time.time_ns())
+
+    def heard():
+        publisher.publish(message)
+        return len(reader.missing()) == 1
+
+    ros_graph.wait_until(heard, "the hand")
+    assert reader._width(file.spec.arms[0]) == pytest.approx(gripper.width_m([0.4, 0.5]))
+
+
+def test_a_signal_of_another_length_is_not_taken(ros_graph):
+    _, driver = make(ros_graph)
+    driver.signal.publish(Float64MultiArray(data=[1.0]))
+    driver.say_rest()
+    assert driver.facts("drawer").received == 1
 
 
 def test_names_that_the_robot_does_not_have_are_refused(ros_graph):

@@ -11,10 +11,10 @@ and no jump of the system's clock makes old data new.
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-import cv2
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -23,9 +23,10 @@ from sensor_msgs.msg import CompressedImage, JointState
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Float64MultiArray
 
-from robot_rl.cameras.frame import Frame
+from robot_rl.cameras.fit import fit_image
+from robot_rl.control.robot_file import RobotFile
 from robot_rl.errors import ConfigError, DataError, PortError, UnknownNameError
-from robot_rl.types import F64, ArmSpec, CameraSpec, Image, RobotSpec, RobotState
+from robot_rl.types import F64, U8, ArmSpec, CameraSpec, Image, RobotSpec, RobotState
 from robot_rl_control import names
 from robot_rl_control.convert import ns_from_stamp, pose_from_message, rgb_from_message
 from robot_rl_control.qos import SENSOR, STATE
@@ -40,7 +41,9 @@ class GripperJoints:
     """How the joints of a gripper give its opening: offset plus scale times their sum."""
 
     joints: tuple[str, ...]
-    """Names in `joint_states`."""
+    """Their names."""
+    topic: str = names.JOINT_STATES
+    """JointState topic that reports them."""
     scale_m: float = 1.0
     """Opening [m] for each unit of the joints' sum (1 if it is the width, negative if closing
     counts upwards)."""
@@ -60,23 +63,44 @@ class GripperJoints:
 class StateReaderCfg:
     """Where each part of the state comes from."""
 
+    joint_topics: Mapping[str, str] = field(default_factory=dict)
+    """JointState topic by arm; an arm that is not named reports in `joint_states`."""
     grippers: Mapping[str, GripperJoints] = field(default_factory=dict)
     """By arm; an arm that is not named reports its width [m] as the joint `<arm>_gripper`."""
     image_topics: Mapping[str, str] = field(default_factory=dict)
     """By camera; a camera that is not named is read from `<camera>/color/image_raw`. Topics
     ending in `/compressed` carry JPEG."""
 
+    @classmethod
+    def of_robot(cls, file: RobotFile) -> "StateReaderCfg":
+        """Where the drivers of a robot file report."""
+        grippers = {}
+        for arm, driver in zip(file.spec.arms, file.drivers, strict=True):
+            if (gripper := driver.gripper) is not None:
+                share_m = gripper.state_m_per_unit
+                grippers[arm.name] = GripperJoints(
+                    topic=gripper.state_topic,
+                    joints=gripper.state_joints,
+                    scale_m=share_m,
+                    offset_m=-share_m * gripper.state_closed * len(gripper.state_joints),
+                )
+        topics = {
+            arm.name: driver.joint_states
+            for arm, driver in zip(file.spec.arms, file.drivers, strict=True)
+        }
+        return cls(joint_topics=topics, grippers=grippers)
+
 
 class Feed(Protocol):
-    """A camera of this process, as `robot_rl.cameras` gives it."""
+    """The cameras of this process, as `robot_rl.cameras.CameraFeed` gives them."""
 
-    def newest(self) -> Frame | None:
-        """The newest frame, however old; None before the first."""
+    def images(self) -> Mapping[str, Image]:
+        """The newest image of each camera; raises `PortError` if one is lost."""
         ...
 
 
 class Reading(NamedTuple):
-    """A state, and the stamp by the system's clock of its oldest part: what a command quotes."""
+    """A state, and the stamp by the system's clock of its joints: what a command quotes."""
 
     state: RobotState
     stamp_ns: int
@@ -123,12 +147,12 @@ class StateReader:
         node: Who subscribes; topics are relative to its namespace. It must be spun by others.
         spec: What to read. Images of another size than a camera's are scaled to it.
         cfg: Where it comes from.
-        feeds: Cameras of this process, by name; they are not subscribed to.
+        feed: The cameras of this process; with it, none is subscribed to.
         now_s: The monotonic clock.
         now_ns: The system's clock.
 
     Raises:
-        UnknownNameError: `cfg` or `feeds` name an arm or camera that the robot does not have.
+        UnknownNameError: `cfg` names an arm or camera that the robot does not have.
     """
 
     def __init__(
@@ -137,46 +161,47 @@ class StateReader:
         spec: RobotSpec,
         cfg: StateReaderCfg | None = None,
         *,
-        feeds: Mapping[str, Feed] | None = None,
+        feed: Feed | None = None,
         now_s: Callable[[], float] = time.monotonic,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._node, self._spec, self._cfg = node, spec, cfg or StateReaderCfg()
-        self._feeds = dict(feeds or {})
+        self._feed = feed
         self._now_s, self._now_ns = now_s, now_ns
+        _check_names("arm", self._cfg.joint_topics, [arm.name for arm in spec.arms])
         _check_names("arm", self._cfg.grippers, [arm.name for arm in spec.arms if arm.gripper])
         cameras = [camera.name for camera in spec.cameras]
         _check_names("camera", self._cfg.image_topics, cameras)
-        _check_names("camera", self._feeds, cameras)
         self._changed = threading.Condition()
         self._decoding = threading.Lock()
         self._decoded: dict[str, tuple[int, Image]] = {}
         self._group = MutuallyExclusiveCallbackGroup()
         self._subscriptions: list[Any] = []
         self._indices: dict[tuple[str, ...], list[tuple[_Stream, list[int]]]] = {}
-        self._parts: list[tuple[_Stream, tuple[str, ...]]] = []
-        self._joints = [self._part(f"joints of {arm.name}", arm.joint_names) for arm in spec.arms]
+        self._parts: list[tuple[_Stream, str, tuple[str, ...]]] = []  # topic, names there
+        self._joints = [self._follow_arm(arm) for arm in spec.arms]
         self._widths = {
-            arm.name: self._part(f"gripper of {arm.name}", self._gripper(arm).joints)
-            for arm in spec.arms
-            if arm.gripper is not None
+            arm.name: self._follow_gripper(arm) for arm in spec.arms if arm.gripper is not None
         }
-        self._subscribe(JointState, names.JOINT_STATES, self._on_joints)
+        for topic in sorted({topic for _, topic, _ in self._parts}):
+            self._subscribe(JointState, topic, partial(self._on_joints, topic))
         self._poses = {name: self._follow_pose(name) for name in spec.tracked}
         self._signals = {name: self._follow_signal(name) for name in spec.signals}
-        self._images = {
-            name: self._follow_camera(name) for name in cameras if name not in self._feeds
-        }
+        self._images = {name: self._follow_camera(name) for name in cameras if feed is None}
 
     def missing(self) -> list[str]:
-        """What has never come yet, by name and topic."""
+        """What has never come yet, by name and topic.
+
+        Raises:
+            PortError: A camera of this process is lost.
+        """
         with self._changed:
             absent = [stream.title for stream in self._all() if not stream.received]
-        return absent + [
-            f"camera {name} of this process"
-            for name, feed in self._feeds.items()
-            if feed.newest() is None
-        ]
+        if self._feed is not None:
+            given = self._feed.images()
+            wanted = [camera.name for camera in self._spec.cameras]
+            absent += [f"camera {name} of this process" for name in wanted if name not in given]
+        return absent
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until a condition on what was received holds; returns whether it does."""
@@ -192,7 +217,7 @@ class StateReader:
         return self.read_stamped().state
 
     def read_stamped(self) -> Reading:
-        """As `read`, with the oldest part's own stamp.
+        """As `read`, with the joints' own stamp.
 
         Raises:
             PortError: Some part has never come, or an image cannot be decoded.
@@ -205,26 +230,24 @@ class StateReader:
         with self._changed:
             parts = [*self._joints, *self._widths.values()]
             parts += [*self._poses.values(), *self._signals.values()]
-            oldest = min(parts, key=lambda stream: stream.stamp_s)
-            stamp_s, stamp_ns = oldest.stamp_s, oldest.stamp_ns
+            stamp_s = min(stream.stamp_s for stream in parts)
+            stamp_ns = min(self._joints, key=lambda stream: stream.stamp_s).stamp_ns
             joints: list[_Joints] = [stream.value for stream in self._joints]
             widths = [self._width(arm) for arm in self._spec.arms if arm.gripper is not None]
             poses = {name: stream.value.copy() for name, stream in self._poses.items()}
             signals = {name: stream.value.copy() for name, stream in self._signals.items()}
         torques = [arm.tau for arm in joints if arm.tau is not None]
-        return Reading(
-            RobotState(
-                stamp_s=stamp_s,
-                q_rad=np.concatenate([arm.q for arm in joints]),
-                dq_rad_s=np.concatenate([arm.dq for arm in joints]),
-                gripper_m=np.array(widths),
-                tau_nm=np.concatenate(torques) if len(torques) == len(joints) else None,
-                poses=poses,
-                signals=signals,
-                images={camera.name: self._image(camera) for camera in self._spec.cameras},
-            ),
-            stamp_ns,
+        state = RobotState(
+            stamp_s=stamp_s,
+            q_rad=np.concatenate([arm.q for arm in joints]),
+            dq_rad_s=np.concatenate([arm.dq for arm in joints]),
+            gripper_m=np.array(widths),
+            tau_nm=np.concatenate(torques) if len(torques) == len(joints) else None,
+            poses=poses,
+            signals=signals,
+            images=self._read_images(),
         )
+        return Reading(state, stamp_ns)
 
     def facts(self) -> dict[str, StreamFacts]:
         """How each subscribed stream has gone, by name and topic."""
@@ -254,9 +277,17 @@ class StateReader:
         self._subscriptions.append(made)
         return made.topic_name
 
-    def _part(self, title: str, joints: tuple[str, ...]) -> _Stream:
-        stream = _Stream(f"{title} ({', '.join(joints)}) on {names.JOINT_STATES}")
-        self._parts.append((stream, joints))
+    def _follow_arm(self, arm: ArmSpec) -> _Stream:
+        topic = self._cfg.joint_topics.get(arm.name, names.JOINT_STATES)
+        return self._part(f"joints of {arm.name}", topic, arm.joint_names)
+
+    def _follow_gripper(self, arm: ArmSpec) -> _Stream:
+        how = self._gripper(arm)
+        return self._part(f"gripper of {arm.name}", how.topic, how.joints)
+
+    def _part(self, title: str, topic: str, joints: tuple[str, ...]) -> _Stream:
+        stream = _Stream(f"{title} ({', '.join(joints)}) on {topic}")
+        self._parts.append((stream, topic, joints))
         return stream
 
     def _follow_pose(self, name: str) -> _Stream:
@@ -279,7 +310,15 @@ class StateReader:
         stream = _Stream(names.signal(name))
 
         def take(message: Float64MultiArray) -> None:
-            self._take(stream, np.array(message.data, np.float64), self._now_ns())  # unstamped
+            value = np.array(message.data, np.float64)
+            if value.size != self._spec.signals[name]:
+                self._node.get_logger().error(
+                    f"signal '{name}' holds {value.size} numbers, but must hold "
+                    f"{self._spec.signals[name]}. It is not used.",
+                    throttle_duration_sec=5.0,
+                )
+                return
+            self._take(stream, value, self._now_ns())  # it carries no stamp
 
         self._subscribe(Float64MultiArray, names.signal(name), take)
         return stream
@@ -295,22 +334,22 @@ class StateReader:
         self._subscribe(kind, topic, take, SENSOR)
         return stream
 
-    def _on_joints(self, message: JointState) -> None:
+    def _on_joints(self, topic: str, message: JointState) -> None:
         """Drivers order joints as they like, and may report arm and gripper apart."""
-        given = tuple(message.name)
+        given = (topic, *message.name)
         if given not in self._indices:
             self._indices[given] = [
-                (stream, [given.index(joint) for joint in joints])
-                for stream, joints in self._parts
-                if set(joints) <= set(given)
+                (stream, [message.name.index(joint) for joint in joints])
+                for stream, there, joints in self._parts
+                if there == topic and set(joints) <= set(message.name)
             ]
         stamp_ns = ns_from_stamp(message.header.stamp)
         q = np.array(message.position, np.float64)
         dq = np.array(message.velocity, np.float64)
         tau = np.array(message.effort, np.float64)
-        if q.size != len(given):
+        if q.size != len(message.name):
             self._node.get_logger().error(
-                f"joint_states holds {q.size} positions for {len(given)} names. It is not used.",
+                f"{topic} holds {q.size} positions for {len(message.name)} names. It is not used.",
                 throttle_duration_sec=5.0,
             )
             return
@@ -333,25 +372,25 @@ class StateReader:
         how = self._gripper(arm)
         return how.offset_m + how.scale_m * float(self._widths[arm.name].value.q.sum())
 
+    def _read_images(self) -> dict[str, Image]:
+        """The newest image of each camera, in its size."""
+        if self._feed is None:
+            return {camera.name: self._image(camera) for camera in self._spec.cameras}
+        given = self._feed.images()
+        return {
+            camera.name: replace(given[camera.name], rgb=_fit(given[camera.name].rgb, camera))
+            for camera in self._spec.cameras
+        }
+
     def _image(self, camera: CameraSpec) -> Image:
-        """The newest image of a camera in its size; each frame is decoded once, if asked for."""
-        if camera.name in self._feeds:
-            frame = self._feeds[camera.name].newest()
-            if frame is None:
-                raise PortError(f"camera '{camera.name}' has been lost. Check its cable.")
-            taken = frame.image()
-            return Image(
-                rgb=_scaled(taken.rgb, camera),
-                stamp_s=taken.stamp_s,
-                frame_number=taken.frame_number,
-            )
+        """The newest image of a camera's topic; each is decoded once, if it is asked for."""
         stream = self._images[camera.name]
         with self._changed:
             message, number, stamp_s = stream.value, stream.received, stream.stamp_s
         with self._decoding:
             if self._decoded.get(camera.name, (0,))[0] != number:
                 try:
-                    rgb = _scaled(rgb_from_message(message), camera)
+                    rgb = _fit(rgb_from_message(message), camera)
                 except DataError as error:
                     raise PortError(f"camera '{camera.name}': {error}") from error
                 image = Image(rgb=rgb, stamp_s=stamp_s, frame_number=number)
@@ -373,9 +412,6 @@ def _speed(stream: _Stream, q: F64, stamp_ns: int) -> F64:
     return (q - stream.value.q) / elapsed_s
 
 
-def _scaled(rgb: Any, camera: CameraSpec) -> Any:
+def _fit(rgb: U8, camera: CameraSpec) -> U8:
     """An image in the size of its `CameraSpec`."""
-    size = camera.width_px, camera.height_px
-    if rgb.shape[1::-1] == size:
-        return rgb
-    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return fit_image(rgb, camera.width_px, camera.height_px)

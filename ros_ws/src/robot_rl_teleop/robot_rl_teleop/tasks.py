@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
-from robot_rl_control.state_reader import GripperJoints, StateReaderCfg
+from robot_rl_control.state_reader import StateReaderCfg
 
 from robot_rl.control.observe import ObserveCfg
-from robot_rl.control.robot_file import RobotFile, load_robot
+from robot_rl.control.robot_file import load_robot
 from robot_rl.env.task import Task
 from robot_rl.env.task_file import load_task
 from robot_rl.errors import ConfigError
@@ -51,7 +51,7 @@ def find_job(robot: str, task: str) -> Job:
         tracked, signals = twin.robot.tracked, dict(twin.robot.signals)
     cameras = file.spec.cameras if observe.pixels else ()
     spec = replace(file.spec, cameras=cameras, tracked=tracked, signals=signals)
-    return Job(spec=spec, task=made, observe=observe, reader=_reader(file))
+    return Job(spec=spec, task=made, observe=observe, reader=StateReaderCfg.of_robot(file))
 
 
 def make_expert(task: str, seed: int) -> Callable[[RobotState], F32]:
@@ -76,17 +76,3 @@ def _twin(task: str) -> Any:
             f"task '{task}' needs the module '{error.name}'. pip install 'robot-rl[sim]', or give "
             "a task file."
         ) from error
-
-
-def _reader(file: RobotFile) -> StateReaderCfg:
-    """How the grippers' joints give their openings."""
-    grippers = {}
-    for arm, driver in zip(file.spec.arms, file.drivers, strict=True):
-        if driver.gripper is not None and driver.gripper.state_joints:
-            scale_m = driver.gripper.state_m_per_unit
-            grippers[arm.name] = GripperJoints(
-                joints=driver.gripper.state_joints,
-                scale_m=scale_m,
-                offset_m=-driver.gripper.state_closed * scale_m * len(driver.gripper.state_joints),
-            )
-    return StateReaderCfg(grippers=grippers)
