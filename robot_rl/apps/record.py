@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from robot_rl.apps.ports import PortCfg, PortName, make_env
 from robot_rl.apps.record_screen import RecordScreen, Shown
 from robot_rl.errors import ConfigError, DataError, NonFiniteError, PortError
 from robot_rl.teleop.devices.device import Device, Sample
@@ -35,14 +36,16 @@ class Cfg:
     """Options of `robot-rl record`."""
 
     env: str
-    """Task, such as peg or peg/pixels."""
+    """Task, such as peg or peg/pixels; on the ROS graph a task file too."""
     out: Path
     """The episode store to write, such as data/peg.zarr."""
     device: Literal["keyboard", "gamepad", "spacemouse", "scripted"] = "keyboard"
     """What you hold; the keyboard's recorder keys work beside each. scripted: the task's own
     expert demonstrates, unattended."""
-    port: Literal["sim", "ros"] = "sim"
+    port: PortName = "sim"
     """The twin in this process, or the robot (or twin) on the ROS graph."""
+    ros: PortCfg = field(default_factory=PortCfg)
+    """Which robot on the graph."""
     episodes: int = 20
     """How many successes to record; failures are kept and labelled beside them."""
     append: bool = False
@@ -203,7 +206,7 @@ class Sitting:
         self._new_scene()
         next_s = time.monotonic()
         while self._session.state is not State.DONE:
-            was_recording = self._desk.is_recording
+            was_recording, state = self._desk.is_recording, self._session.state
             self._sample = self._hands.device.read()
             now_s = time.monotonic()
             acts = [a for e in self._sample.events for a in self._session.on(e, now_s)]
@@ -217,7 +220,8 @@ class Sitting:
             screen.update(self._shown())
             if self.view is not None:
                 self.view.show()
-            if not self._cfg.is_unattended or not self._desk.is_recording:
+            is_busy = self._desk.is_recording or self._session.state is not state
+            if not (self._cfg.is_unattended and is_busy):
                 next_s = _wait(next_s, self._period_s)
 
     def _carry_out(self, acts: list[Act]) -> None:
@@ -318,9 +322,7 @@ def _wait(next_s: float, period_s: float) -> float:
 
 
 def _make_env(cfg: Cfg) -> Any:
-    from robot_rl.apps.envs import make_env
-
-    env = make_env(cfg.env)
+    env = make_env(cfg.env, cfg.port, cfg.ros)
     if not hasattr(env, "port"):
         env.close()
         raise ConfigError(

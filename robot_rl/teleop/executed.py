@@ -30,15 +30,21 @@ class ExecutedLog:
 
     def __init__(self) -> None:
         self._entries: deque[tuple[float, F64, F64, str]] = deque()
+        self._begin_s = float("-inf")
 
     @property
     def newest_s(self) -> float:
         """Stamp of the newest; minus infinity before the first."""
         return self._entries[-1][0] if self._entries else float("-inf")
 
+    def restart(self, now_s: float) -> None:
+        """Forget all before now: the arm was put elsewhere, and nothing leads there."""
+        self._entries.clear()
+        self._begin_s = now_s
+
     def add(self, stamp_s: float, q_rad: F64, gripper_m: F64, source: str) -> None:
         """Take one command; a stamp that does not move on is left out."""
-        if stamp_s <= self.newest_s:
+        if stamp_s <= max(self.newest_s, self._begin_s):
             return
         self._entries.append((stamp_s, q_rad, gripper_m, source))
         while self._entries[0][0] < stamp_s - _KEPT_S:

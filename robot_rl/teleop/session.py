@@ -131,22 +131,26 @@ class Session:
         return self._on_between(event, now_s)
 
     def tick(self, now_s: float) -> list[Act]:
-        """Let time act: countdown, timeout, end of the reset, automatic start."""
-        acts: list[Act] = []
-        if self.state is State.RESET and self.remaining_s(now_s) <= 0:
-            self._enter(State.IDLE, now_s)
+        """Let time act: countdown, timeout, end of the reset, automatic start.
+
+        At most one change a call, so that whoever calls can make the next start in between.
+        """
         if self.state is State.IDLE and self._is_complete:
             self._enter(State.DONE, now_s)
         elif self.state is State.IDLE and (self.cfg.auto_start or self._goes_on):
             self._start_by_itself(now_s)
-        if self.state is State.COUNTDOWN and self.remaining_s(now_s) <= 0:
+        elif self.remaining_s(now_s) > 0:
+            pass
+        elif self.state is State.RESET:
+            self._enter(State.IDLE, now_s)
+        elif self.state is State.COUNTDOWN:
             self._enter(State.RECORDING, now_s)
             self._goes_on = False
             self.reason = ""
-            acts.append(Act(do=Do.BEGIN))
-        elif self.state is State.RECORDING and self.remaining_s(now_s) <= 0:
-            acts += self.out_of_time(now_s)
-        return acts
+            return [Act(do=Do.BEGIN)]
+        elif self.state is State.RECORDING:
+            return self.out_of_time(now_s)
+        return []
 
     def achieved(self, now_s: float) -> list[Act]:
         """The environment says that the task is done."""

@@ -31,7 +31,8 @@ class Bench:
     def press(self, *events):
         for event in events:
             self.desk.carry_out(self.session.on(event, self.now_s), {"task": "bench", "seed": 4})
-        self.desk.carry_out(self.session.tick(self.now_s), {"task": "bench", "seed": 4})
+        for _ in range(3):  # reset → idle → countdown → recording
+            self.desk.carry_out(self.session.tick(self.now_s), {"task": "bench", "seed": 4})
 
     def record(self, steps=8, frozen_at=None):
         """One episode up to before the verdict; returns why it was spoiled."""

@@ -116,6 +116,7 @@ class RecorderNode(Node):
         """Look at the robot at the task's rate."""
         period_s = 1.0 / self._task.control_hz
         due_s = time.monotonic()
+        is_placed = False
         while not stop.is_set() and self._session.state is not State.DONE:
             now_s = time.monotonic()
             with self._lock:
@@ -124,7 +125,11 @@ class RecorderNode(Node):
                 watcher.take(events, now_s)
                 if watcher.needs_scene:
                     self._scene.make(watcher.next_seed())
-                if self._scene.is_ready() and not self._states.missing():
+                    is_placed = False
+                if not is_placed and self._scene.is_ready():
+                    is_placed = True
+                    executed.restart(now_s)
+                if is_placed and not self._states.missing():
                     watcher.tick(now_s, self._read, executed)
             self._say(watcher)
             due_s = max(due_s + period_s, time.monotonic())
