@@ -53,7 +53,8 @@ def make_env(name: str, *, render_mode: str | None = None) -> gym.Env[Any, Any]:
     Spectator.choose_renderer()  # before anything loads MuJoCo
     if name.startswith(GYM):
         return _make_gym(name.removeprefix(GYM), render_mode)
-    return import_module("sim.tasks").make_env(twin_task(name), pixels=name.endswith(PIXELS))
+    task = twin_task(name)
+    return import_module("sim.tasks").make_env(task, pixels=name.endswith(PIXELS))
 
 
 def twin_task(name: str) -> str:

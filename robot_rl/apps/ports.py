@@ -103,7 +103,8 @@ def _of_twin(name: str) -> _Asked:
 
     if name.startswith(envs.GYM):
         raise ConfigError(f"'{name}' is no robot. On the ROS graph, give a task or a task file.")
-    twin = import_module("sim.tasks").make_twin(envs.twin_task(name))
+    task = envs.twin_task(name)
+    twin = import_module("sim.tasks").make_twin(task)
     return _Asked(
         task=twin.task,
         observe=ObserveCfg(pixels=name.endswith(envs.PIXELS)),

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 
 from robot_rl.apps.learner import LearnerProcess
+from robot_rl.env.features import camera_shapes
 from robot_rl.learn.actor import Actor
 from robot_rl.learn.candidates import fit_normaliser
 from robot_rl.learn.methods import ResidualCfg
@@ -17,7 +18,7 @@ from robot_rl.learn.progress import Progress
 from robot_rl.learn.run import RunFolder
 from robot_rl.learn.split import SplitFolder, Start
 from robot_rl.policy.base import BasePolicy
-from robot_rl.replay.schema import StoreMeta
+from robot_rl.replay.schema import CameraMeta, StoreMeta
 from robot_rl.replay.trajectory import Trajectory
 
 __all__ = ["act_and_learn"]
@@ -83,8 +84,14 @@ def act_and_learn(
 
 def _meta(task: str, env: gym.Env[Any, Any]) -> StoreMeta:
     """What the executed episodes of a run share."""
-    port = getattr(env.unwrapped, "port", None)
+    port, shapes = getattr(env.unwrapped, "port", None), camera_shapes(env.unwrapped)
+    cameras = tuple(
+        CameraMeta(name=name, height_px=shape[0], width_px=shape[1])
+        for name, shape in shapes.items()
+    )
     if port is None:  # its stamps are the numbers of its steps
-        return StoreMeta(robot=task, control_hz=1.0, notes={"task": task})
+        return StoreMeta(robot=task, control_hz=1.0, cameras=cameras, notes={"task": task})
     rate_hz = float(env.metadata["render_fps"])
-    return StoreMeta(robot=port.spec.name, control_hz=rate_hz, notes={"task": task})
+    return StoreMeta(
+        robot=port.spec.name, control_hz=rate_hz, cameras=cameras, notes={"task": task}
+    )

@@ -7,7 +7,7 @@ What learns on vectors learns on pixels so, and its replay holds numbers instead
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -34,6 +34,8 @@ class Sees(Protocol):
 class FeatureObservation(gym.ObservationWrapper[F32, Any, Mapping[str, Any]]):
     """Dict("state", cameras) observations as one Box of [state, features].
 
+    The images themselves go along as `info["images"]`, for those who record.
+
     Args:
         env: The environment with images.
         eyes: The frozen encoder.
@@ -56,9 +58,27 @@ class FeatureObservation(gym.ObservationWrapper[F32, Any, Mapping[str, Any]]):
         size = shape[0] + eyes.features
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[F32, dict[str, Any]]:
+        """See `gymnasium.Env.reset`."""
+        seen, info = self.env.reset(seed=seed, options=options)
+        return self.observation(seen), {**info, "images": _images(seen)}
+
+    def step(self, action: Any) -> tuple[F32, SupportsFloat, bool, bool, dict[str, Any]]:
+        """See `gymnasium.Env.step`."""
+        seen, reward, terminated, truncated, info = self.env.step(action)
+        info = {**info, "images": _images(seen)}
+        return self.observation(seen), reward, terminated, truncated, info
+
     def observation(self, observation: Mapping[str, Any]) -> F32:
         """The vector (d + features,)."""
         return self._eyes.see(observation)
+
+
+def _images(seen: Mapping[str, Any]) -> dict[str, Any]:
+    """The cameras of an observation."""
+    return {name: part for name, part in seen.items() if name != "state"}
 
 
 def camera_shapes(env: gym.Env[Any, Any]) -> dict[str, tuple[int, ...]]:

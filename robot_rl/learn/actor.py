@@ -157,8 +157,9 @@ class Actor:
     def _act(self) -> None:
         """Run and record one training episode."""
         self._tend(False)
-        if self._max_lag is not None:
-            self._wait(lambda: self._behind() <= self._max_lag)
+        allowed = self._max_lag
+        if allowed is not None:
+            self._wait(lambda: self._behind() <= allowed)
         self.candidates.reseed(self.episode)
         facts = {"episode": self.episode, "version": self.version}
         done = self.candidates.collect(
@@ -197,12 +198,16 @@ class Actor:
 
     def _begin(self, facts: Mapping[str, Any]) -> EpisodeWriter:
         """Begin the record of an episode."""
-        for report in self._recorder.poll():
-            if report.error:
-                raise DataError(f"an episode was not recorded: {report.error}")
+        self._listen()
         writer = self._recorder.begin(facts)
         self._last = int(writer.id[3:])
         return writer
+
+    def _listen(self) -> None:
+        """Hear whether all episodes so far were kept."""
+        for report in self._recorder.poll():
+            if report.error:
+                raise DataError(f"an episode was not recorded: {report.error}")
 
     # Weights ----------------------------------------------------------------------------------
 
@@ -229,6 +234,7 @@ class Actor:
         """Wait for weights."""
         self._renew()
         while not is_done():
+            self._listen()
             self._tend(True)
             self._say("waiting for the learner")
             time.sleep(_LOOK_S)

@@ -82,7 +82,14 @@ class StoreLearner:
         fresh = [name for name in names if _index(name) > self.learner.position]
         if store is None or not fresh:
             return None
-        self._take(store, fresh[0])
+        before, position = self.learner.step, _index(fresh[0])
+        is_news = self._take(store, fresh[0])
+        self.learner.position = position
+        # After a restart the weights that the actor has are newer, until this has caught up.
+        if (is_news or len(fresh) == 1) and position >= self._published:
+            self._publish()
+        if self.learner.passed(before, self.learner.cfg.checkpoint_every):
+            self.learner.save()
         return len(fresh) - 1
 
     def _store(self) -> EpisodeStore | None:
@@ -90,27 +97,19 @@ class StoreLearner:
         path = self._folder.store
         return EpisodeStore.open(path) if path.exists() else None
 
-    def _take(self, store: EpisodeStore, name: str) -> None:
-        """Learn from one episode, or count it as a part of an evaluation."""
-        learner, before = self.learner, self.learner.step
-        is_news = False
+    def _take(self, store: EpisodeStore, name: str) -> bool:
+        """Learn from one episode, or count it for an evaluation; whether the actor should know."""
         try:
             info = store.info(name)
-            if _part(info) == "evaluation":
-                is_news = self._gather(info)
-                if is_news:
-                    self._log_evaluation(self._judged[info.facts["evaluation"]])
-            elif _part(info) == "training":
-                learner.absorb(store.read(name, cameras=()))
-                is_news = True
+            if _part(info) == "training":
+                self.learner.absorb(store.read(name, cameras=()))
+                return True
+            if _part(info) == "evaluation" and self._gather(info):
+                self._log_evaluation(self._judged[info.facts["evaluation"]])
+                return True
         except DataError as error:
             logger.warning("left out: %s", error)
-        learner.position = _index(name)
-        # After a restart the weights that the actor has are newer, until this has caught up.
-        if is_news and learner.position >= self._published:
-            self._publish()
-        if learner.passed(before, learner.cfg.checkpoint_every):
-            learner.save()
+        return False
 
     def _gather(self, info: EpisodeInfo) -> bool:
         """Add an evaluation episode; True if its evaluation is complete with it."""

@@ -104,8 +104,9 @@ def run_episode(
         seed: Of `env.reset`.
         source: A word of `CONTROL_SOURCES`.
         attrs: Kept with the episode.
-        record: Begins a record that is written step by step. One that an error cuts off is left
-            to be salvaged (`EpisodeStore.repair`).
+        record: Begins a record that is written step by step, with the images that the env gives
+            in `info["images"]`. One that an error cuts off is left to be salvaged
+            (`EpisodeStore.repair`).
 
     Raises:
         NonFiniteError: The driver produced NaN or infinity; nothing is sent after that.
@@ -157,6 +158,11 @@ class _Rows:
         if self._writer is not None:
             # A robot that holds because its state is stale repeats a stamp; records must not.
             self._recorded_s = max(t_s, self._recorded_s + 1e-6)
+            stamp_ns, count = round(self._recorded_s * 1e9), len(self._t_s)
+            for camera, rgb in info.get("images", {}).items():
+                self._writer.frame(
+                    camera, rgb, t_device_ns=stamp_ns, t_host_ns=stamp_ns, frame_no=count
+                )
             self._writer.observe(self._recorded_s, {"state": self._obs[-1]["state"]})
 
     def step(self, action: F32, info: Mapping[str, Any], base: F32, reward: float) -> None:

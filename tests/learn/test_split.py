@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from robot_rl.env.features import FeatureObservation
 from robot_rl.errors import DataError
 from robot_rl.learn.actor import Actor
 from robot_rl.learn.bc import BCCfg, fit
@@ -20,7 +21,7 @@ from robot_rl.learn.run import RunFolder
 from robot_rl.learn.split import SplitFolder, Start
 from robot_rl.learn.weights import newest_weights
 from robot_rl.policy.callable import CallablePolicy
-from robot_rl.replay.schema import StoreMeta
+from robot_rl.replay.schema import CameraMeta, StoreMeta
 from robot_rl.replay.store import EpisodeStore
 
 META = StoreMeta(robot="point", control_hz=1.0)
@@ -50,9 +51,12 @@ class PointEnv(gym.Env):
         return np.concatenate([self.point, self.goal]).astype(np.float32)
 
 
-def biased(obs):
-    """An expert whose aim is off by a little more than the goal allows."""
-    return np.clip((obs[2:] + 0.085 - obs[:2]) * 5, -1, 1)
+def weaker(base):
+    """The same policy, whose aim is off by about what the goal allows."""
+    config, arrays = base.config(), base.arrays()
+    mean = arrays["state_mean"].copy()
+    mean[:2] += 0.12  # it takes the point for elsewhere
+    return type(base).restore(config, arrays | {"state_mean": mean})
 
 
 def small(**changes):
@@ -289,3 +293,61 @@ def test_a_damaged_episode_is_left_out_and_named(tmp_path, start, caplog):
 def test_what_was_not_packed_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds nothing to learn from in another process"):
         SplitFolder(tmp_path).unpack()
+
+
+@pytest.mark.slow
+def test_a_split_run_learns_what_a_weak_base_misses(tmp_path):
+    expert = PolicyDriver(CallablePolicy(lambda obs: np.clip((obs[2:] - obs[:2]) * 5, -1, 1)))
+    demos = [run_episode(PointEnv(), expert, None, seed=k) for k in range(20)]
+    base = fit(BCCfg(chunk=2, members=3, width=32, steps=300), demos, seed=0)
+    start = Start(base=weaker(base), demos=demos, norm=fit_normaliser(demos, PointEnv()))
+    cfg = small(
+        steps=900,
+        candidates=("base", "residual"),
+        always="residual",
+        warmup_noise=0.5,
+        warmup_steps=150,
+        warmup_updates=100,
+        eval_every=0,
+        checkpoint_every=0,
+        batch=64,
+        utd=4.0,
+        demo_fraction=0.25,
+    )
+    quick = replace(cfg.td3, width=32, actor_lr=1e-3, critic_lr=1e-3, tau=0.02, pull=0.05)
+    both = Both(tmp_path, replace(cfg, td3=quick), start, seeds=range(900, 920), max_lag=1)
+    both.actor.run()
+    first, last = read_lines(tmp_path / "evals.jsonl")
+    assert (first["policy"], last["policy"]) == ("base", "residual")
+    assert sum(last["successes"]) > sum(first["successes"]) + 4
+
+
+def test_images_are_kept_beside_what_is_learned_from(tmp_path):
+    class Seen(PointEnv):
+        observation_space = gym.spaces.Dict(
+            {
+                "state": PointEnv.observation_space,
+                "wrist": gym.spaces.Box(0, 255, (8, 10, 3), np.uint8),
+            }
+        )
+
+        def _observe(self):
+            picture = np.full((8, 10, 3), 20 * self.step_count, np.uint8)
+            return {"state": super()._observe(), "wrist": picture}
+
+    class Eyes:
+        features = 1
+
+        def see(self, obs):
+            return np.append(obs["state"], obs["wrist"].mean() / 255).astype(np.float32)
+
+    camera = CameraMeta(name="wrist", width_px=10, height_px=8, codec="png")
+    meta = StoreMeta(robot="point", control_hz=1.0, cameras=(camera,))
+    still = PolicyDriver(CallablePolicy(lambda obs: np.zeros(2)))
+    with EpisodeStore.create(tmp_path / "s", meta) as store:
+        env = FeatureObservation(Seen(), Eyes())
+        done = run_episode(env, still, None, seed=3, record=store.begin)
+        read = store.read(store.ids()[0])
+    assert done.obs.keys() == {"state"}, "memory holds numbers only"
+    np.testing.assert_array_equal(read.obs["state"], done.obs["state"])
+    assert read.obs["wrist"][:, 0, 0, 0].tolist() == [20 * k for k in range(len(done) + 1)]
