@@ -107,3 +107,34 @@ def test_after_a_reset_of_the_scene_the_bridge_takes_the_arm_where_it_stands(ros
     assert rig.modes.last.data == "policy"
     assert rig.bridge.interrupt() == 0
     rig.wait_for_rest()
+
+
+def test_joint_states_with_a_frozen_stamp_hold_the_arm_until_they_move_on(ros_graph):
+    from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+    from rcl_interfaces.srv import SetParameters
+
+    rig = Rig(ros_graph)
+    start = rig.q
+    rig.move(start + 0.05)
+
+    def freeze(is_frozen):
+        value = ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=is_frozen)
+        request = SetParameters.Request(
+            parameters=[Parameter(name="fault_frozen_stamps", value=value)]
+        )
+        (result,) = ros_graph.call(SetParameters, "twin/set_parameters", request).results
+        assert result.successful, result.reason
+
+    def mode_under_way(mode):
+        rig.send(start)
+        return rig.modes.last.data == mode
+
+    freeze(True)
+    ros_graph.wait_until(lambda: mode_under_way("hold"), "hold, though the policy goes on")
+    count = len(rig.joints.messages)
+    ros_graph.wait_until(
+        lambda: rig.send(start) or len(rig.joints.messages) > count + 50, "frozen states"
+    )
+    assert rig.modes.last.data == "hold"
+    freeze(False)
+    ros_graph.wait_until(lambda: mode_under_way("policy"), "the policy again")
