@@ -107,7 +107,7 @@ class RecordingDesk:
         self._gate.tick(now_s, state, command_rad)
         if reason := self._gate.spoiled():
             return reason
-        rows = obs if isinstance(obs, Mapping) else {"state": obs}
+        rows: Mapping[str, Any] = obs if isinstance(obs, Mapping) else {"state": obs}
         for name, image in state.images.items():
             if name not in rows or self._frames.get(name) == image.frame_number:
                 continue

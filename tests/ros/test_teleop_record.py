@@ -135,6 +135,74 @@ def test_a_person_at_a_terminal_starts_labels_and_undoes(ros_graph, tmp_path):
     os.close(terminal)
 
 
+def test_a_leader_arm_moves_the_robot_once_it_is_aligned(ros_graph, tmp_path):
+    from robot_rl_control import names
+    from robot_rl_control.qos import STATE
+    from sensor_msgs.msg import JointState
+
+    rig = Rig(ros_graph, tmp_path / "x.zarr")
+    joints = [f"l{k}" for k in range(7)]
+    leader = ros_graph.client.create_publisher(JointState, "leader/joint_states", STATE)
+    executed = ros_graph.hear(JointState, names.BRIDGE_EXECUTED, STATE)
+    calibrated = {"leader_joints": joints, "leader_sign": [-1] * 7, "leader_offset_rad": [0.5] * 7}
+    teleop = rig.teleop("leader", **calibrated)
+
+    def stand(q):
+        """The leader's own reading of the robot's joints `q`, in another order."""
+        message = JointState(name=joints[::-1], position=(0.5 - np.asarray(q))[::-1].tolist())
+        leader.publish(message)
+
+    def robot():
+        return np.array(executed.last.position[:7])
+
+    ros_graph.wait_until(lambda: executed.last and leader.get_subscription_count(), "the bridge")
+    begin = robot()
+    far = begin + np.array([0, 0, 0.9, 0, 0, 0, 0])
+
+    def complained():
+        stand(far)
+        return "turn arm_joint3 by -0.90 rad" in teleop.output
+
+    ros_graph.wait_until(complained, "the leader to be told to align")
+    np.testing.assert_allclose(robot(), begin, atol=1e-6)
+    goal = begin + np.array([0.15, 0, 0, 0, 0, 0.1, 0])
+
+    def follows(q):
+        stand(q)
+        return np.abs(robot() - q).max() < 1e-3
+
+    ros_graph.wait_until(lambda: follows(begin + 0.02), "the leader to take over", 60.0)
+    ros_graph.wait_until(lambda: follows(goal), "the robot at the leader", 60.0)
+    assert teleop.interrupt() == 0
+
+
+def test_taking_over_keeps_the_policy_out(ros_graph, tmp_path):
+    from diagnostic_msgs.msg import DiagnosticArray
+    from robot_rl_control.qos import STATE
+
+    rig = Rig(ros_graph, tmp_path / "x.zarr")
+    heard = ros_graph.hear(DiagnosticArray, "/diagnostics", STATE)
+    line, terminal = pty.openpty()
+    teleop = rig.teleop("keyboard", terminal=os.ttyname(terminal))
+
+    def reasons():
+        values = [v for m in heard.messages[-3:] for s in m.status for v in s.values]
+        return {v.value for v in values if v.key == "hold reason"}
+
+    def taken_over():
+        if heard.messages and not any("intervenes" in reason for reason in reasons()):
+            count = len(heard.messages)
+            os.write(line, b" ")
+            ros_graph.wait_until(lambda: len(heard.messages) > count + 3, "diagnostics")
+        return any("the operator intervenes" in reason for reason in reasons())
+
+    ros_graph.wait_until(taken_over, "the bridge to know", 60.0)
+    os.write(line, b"q")
+    rig.wait_for_end(teleop)
+    os.close(line)
+    os.close(terminal)
+
+
 def test_sigkill_of_the_recorder_loses_no_sealed_episode(ros_graph, tmp_path):
     rig = Rig(ros_graph, tmp_path / "reach.zarr")
     rig.teleop("scripted")
