@@ -3,6 +3,7 @@
 command:   camera, arm → observe → policy (base + residual) → decode → safety → **send**
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Literal
@@ -35,7 +36,8 @@ class _Asked:
     task: Any
     observe: Any
     tracked: tuple[str, ...] = ()
-    signals: dict[str, int] = field(default_factory=dict)
+    signals: Mapping[str, int] = field(default_factory=dict)
+    cameras: Any = None  # those of the robot
 
 
 def is_task_file(name: str) -> bool:
@@ -82,6 +84,7 @@ def _make_ros(name: str, ros: PortCfg) -> gym.Env[Any, Any]:
             namespace=ros.namespace,
             tracked=asked.tracked,
             signals=asked.signals,
+            cameras=asked.cameras,
         )
     )
     # A robot waits for late data; an error would end a night's training.
@@ -103,11 +106,13 @@ def _of_twin(name: str) -> _Asked:
 
     if name.startswith(envs.GYM):
         raise ConfigError(f"'{name}' is no robot. On the ROS graph, give a task or a task file.")
-    task = envs.twin_task(name)
-    twin = import_module("sim.tasks").make_twin(task)
+    tasks = import_module("sim.tasks")
+    task, pixels = envs.twin_task(name), name.endswith(envs.PIXELS)
+    spec = tasks.make_port(task, pixels).spec
     return _Asked(
-        task=twin.task,
-        observe=ObserveCfg(pixels=name.endswith(envs.PIXELS)),
-        tracked=twin.robot.tracked,
-        signals=dict(twin.robot.signals),
+        task=tasks.make_task(task),
+        observe=ObserveCfg(pixels=pixels),
+        tracked=spec.tracked,
+        signals=spec.signals,
+        cameras=spec.cameras,
     )

@@ -9,14 +9,16 @@ last episode. New weights are read in a thread and taken over between two episod
 goes on with those it has, and with what its own episodes say about them.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium
 
-from robot_rl.errors import DataError
+from robot_rl.errors import DataError, PortError
 from robot_rl.learn.candidates import Candidates
 from robot_rl.learn.methods import ResidualCfg
 from robot_rl.learn.progress import Progress
@@ -26,6 +28,7 @@ from robot_rl.learn.weights import Weights, WeightsFollower
 from robot_rl.replay.recorder import Recorder
 from robot_rl.replay.schema import EpisodeInfo, StoreMeta
 from robot_rl.replay.store import EpisodeStore
+from robot_rl.replay.trajectory import Trajectory
 from robot_rl.replay.writer import EpisodeWriter
 
 __all__ = ["Actor", "Tend"]
@@ -35,6 +38,9 @@ Tend = Callable[[bool], None]
 
 _LOOK_S = 0.02  # between looks for weights, while waiting for them
 _FREE_S = 30.0  # for a killed actor's recorder to finish what it has
+_TRIES = 3  # of an episode that the robot breaks off: a hiccup must not end a night's training
+_PAUSE_S = 1.0  # before it is tried again
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +102,7 @@ class Actor:
         Raises:
             DataError: The episodes cannot be recorded.
             CheckpointError: The learner has another configuration.
-            PortError: The robot has gone.
+            PortError: The robot has gone, and stays away.
         """
         self._progress = progress
         self._open_store()
@@ -160,11 +166,15 @@ class Actor:
         allowed = self._max_lag
         if allowed is not None:
             self._wait(lambda: self._behind() <= allowed)
-        self.candidates.reseed(self.episode)
         facts = {"episode": self.episode, "version": self.version}
-        done = self.candidates.collect(
-            self.env, step=self.step, episode=self.episode, facts=facts, record=self._begin
-        )
+
+        def collect() -> Trajectory:
+            self.candidates.reseed(self.episode)
+            return self.candidates.collect(
+                self.env, step=self.step, episode=self.episode, facts=facts, record=self._begin
+            )
+
+        done = self._tried(collect)
         name, noisy, success = done.attrs["behaviour"], done.attrs["noisy"], bool(done.success)
         self._count(name, len(done), success=success, noisy=noisy)
         self.candidates.count(name, success=success, noisy=noisy)
@@ -186,15 +196,26 @@ class Actor:
             "last": is_last,
             "version": self.version,
         }
+        judge = partial(run_episode, self.env, driver, anchor, attrs=facts, record=self._begin)
         for seed in self._seeds[len(judged) :]:
             self._tend(False)
-            done = run_episode(
-                self.env, driver, anchor, seed=seed, attrs=facts, record=self._begin
-            )
+            done = self._tried(partial(judge, seed=seed))
             judged.append((name, bool(done.success)))
             self._say(f"evaluating {name}")
         rate = sum(success for _, success in judged) / len(judged)
         self._say(name, success=rate)
+
+    def _tried(self, run: Callable[[], Trajectory]) -> Trajectory:
+        """Run an episode, and again if the robot breaks it off; what was cut off is kept aside."""
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                return run()
+            except PortError as error:
+                if not tries_left:
+                    raise
+                logger.warning("an episode was broken off, and is run again: %s", error)
+                time.sleep(_PAUSE_S)
+        raise AssertionError("the last try returns or raises")
 
     def _begin(self, facts: Mapping[str, Any]) -> EpisodeWriter:
         """Begin the record of an episode."""

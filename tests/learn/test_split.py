@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robot_rl.env.features import FeatureObservation
-from robot_rl.errors import DataError
+from robot_rl.errors import DataError, PortError
 from robot_rl.learn.actor import Actor
 from robot_rl.learn.bc import BCCfg, fit
 from robot_rl.learn.candidates import Candidates, fit_normaliser
@@ -216,6 +216,32 @@ def test_an_actor_that_ends_anywhere_goes_on_from_the_store(tmp_path, start, who
     assert evals[0]["step"] == 0 and evals[-1]["step"] == rows[-1]["step"] >= 120
     first = [read_lines(p / "episodes.jsonl")[0] for p in (tmp_path, whole.run.path)]
     assert first[0]["length"] == first[1]["length"], "the same start, drawn anew"
+
+
+def test_a_robot_that_breaks_off_is_tried_again_and_one_that_has_gone_is_an_error(
+    tmp_path, start, monkeypatch
+):
+    monkeypatch.setattr("robot_rl.learn.actor._PAUSE_S", 0.0)
+
+    class Shaky(PointEnv):
+        steps, gone = 0, False
+
+        def step(self, action):
+            self.steps += 1
+            if self.gone or self.steps in (15, 47, 48):
+                raise PortError("the robot has been silent for 1.2 s.")
+            return super().step(action)
+
+    env = Shaky()
+    both = Both(tmp_path, small(steps=30, eval_every=0), start, env=env)
+    both.actor.run()
+    rows = read_lines(tmp_path / "episodes.jsonl")
+    assert [row["episode"] for row in rows] == list(range(1, len(rows) + 1))
+    assert [row["seeds"] for row in read_lines(tmp_path / "evals.jsonl")] == [[900, 901, 902]] * 2
+    env.gone = True
+    (tmp_path / "more").mkdir()
+    with pytest.raises(PortError, match=r"silent for 1\.2 s"):
+        Both(tmp_path / "more", small(steps=30), start, env=env).actor.run()
 
 
 def test_the_actor_goes_on_without_a_learner_and_counts_what_its_episodes_say(tmp_path, start):
