@@ -6,6 +6,9 @@ BIN := .venv/bin
 ARGS ?=
 TABLES ?= $(patsubst tests/benchmarks/bench_%.py,%,$(sort $(wildcard tests/benchmarks/bench_*.py)))
 
+NOTHING :=
+ROS_PACKAGES := $(subst $(NOTHING) $(NOTHING),:,$(wildcard $(CURDIR)/ros_ws/src/robot_rl_*))
+
 # Headless rendering: EGL works with and without a GPU. macOS has its own way and needs nothing.
 ifeq ($(shell uname -s),Linux)
 export MUJOCO_GL ?= egl
@@ -37,6 +40,7 @@ check: setup  ## lint, format, types, import direction
 	run $(BIN)/ruff format --check .; \
 	run $(BIN)/pyright --pythonpath $(BIN)/python; \
 	run $(BIN)/lint-imports; \
+	run env PYTHONPATH=$(ROS_PACKAGES) $(BIN)/lint-imports --config ros_ws/importlinter.toml; \
 	exit $$status
 
 bench: setup  ## every table of LOG.md into runs/bench/; one table: make bench TABLES=latency

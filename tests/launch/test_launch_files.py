@@ -7,7 +7,9 @@ import yaml
 from launch_double import LAUNCH, PACKAGES, Described, describe
 from node_parameters import executables, node_name, parameters_of
 
+from robot_rl.cameras.cfg import load_cameras
 from robot_rl.control.robot_file import load_robot
+from robot_rl.env.task_file import load_task
 from sim.tasks import make_twin
 
 FILES = sorted(LAUNCH.glob("*.launch.py"))
@@ -142,6 +144,14 @@ def test_further_parameters_are_the_nodes_own_with_their_defaults():
         declared = parameters_of(executable_of[where.removeprefix("/**/")])
         for name, value in section["ros__parameters"].items():
             assert declared[name] == value
+
+
+@pytest.mark.parametrize(("folder", "load"), [("tasks", load_task), ("cameras", load_cameras)])
+def test_the_examples_of_bringup_can_be_read(folder, load):
+    files = sorted((PACKAGES / "robot_rl_bringup/config" / folder).glob("*.yaml"))
+    assert files
+    for file in files:
+        assert load(file)
 
 
 def test_a_real_arm_does_not_move_before_somebody_activates_its_bridge():

@@ -28,8 +28,8 @@ def check(namespace: str, duration_s: float = 2.0) -> list[Finding]:
 
 def listen(namespace: str, duration_s: float) -> Graph:
     """Subscribe to every topic of a namespace for `duration_s` seconds."""
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
+    import rclpy  # type: ignore[import-not-found]
+    from rclpy.executors import SingleThreadedExecutor  # type: ignore[import-not-found]
 
     namespace = f"/{namespace.strip('/')}"
     context = rclpy.Context()
@@ -121,7 +121,7 @@ def _nodes(node: Any, namespace: str) -> list[str]:
 
 def _commands(node: Any, namespace: str) -> list[str]:
     """What the bridge publishes to the driver: all but what it says of itself."""
-    from rclpy.node import NodeNameNonExistentError
+    from rclpy.node import NodeNameNonExistentError  # type: ignore[import-not-found]
 
     try:
         published = node.get_publisher_names_and_types_by_node(BRIDGE, namespace)
@@ -146,7 +146,7 @@ def _message_type(kind: str) -> Any:
 
 def _qos(offers: list[Any]) -> Any:
     """The strongest quality of service that every publisher offers."""
-    from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+    from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # type: ignore[import-not-found]
 
     profiles = [offer.qos_profile for offer in offers]
     reliable = all(p.reliability == ReliabilityPolicy.RELIABLE for p in profiles)
