@@ -67,12 +67,13 @@ def generate_launch_description() -> LaunchDescription:
             SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", PROFILE),
             SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", PROFILE),
             IncludeLaunchDescription(
-                AnyLaunchDescriptionSource(LaunchConfiguration("driver")),
-                condition=IfCondition(NotEqualsSubstitution(LaunchConfiguration("driver"), "")),
-            ),
-            IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(CAMERAS),
                 condition=IfCondition(NotEqualsSubstitution(LaunchConfiguration("cameras"), "")),
+            ),
+            # After our own: from here on, ThisLaunchFileDir is the folder of that file.
+            IncludeLaunchDescription(
+                AnyLaunchDescriptionSource(LaunchConfiguration("driver")),
+                condition=IfCondition(NotEqualsSubstitution(LaunchConfiguration("driver"), "")),
             ),
             Node(
                 package="robot_rl_control",

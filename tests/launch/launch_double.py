@@ -49,6 +49,8 @@ class Described:
     environment: dict[str, str] = field(default_factory=dict)
     programs: list[Program] = field(default_factory=list)
     included: list[Path] = field(default_factory=list)
+    folder: Path = LAUNCH
+    """Of the launch file that was followed last."""
 
     def program(self, name: str) -> Program:
         """The one program of that name."""
@@ -108,8 +110,10 @@ class FindPackageShare(Substitution):
 
 
 class ThisLaunchFileDir(Substitution):
+    """Of the file that was included last: launch does not go back to the including one."""
+
     def text(self, told: Described) -> str:
-        return str(LAUNCH)
+        return str(told.folder)
 
 
 class EnvironmentVariable(Substitution):
@@ -354,6 +358,7 @@ def _doubles() -> Iterator[None]:
 
 
 def _follow(path: Path, told: Described) -> None:
+    told.folder = path.parent
     spec = importlib.util.spec_from_file_location(f"described_{path.name.split('.')[0]}", path)
     assert spec is not None and spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)

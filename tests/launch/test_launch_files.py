@@ -177,7 +177,7 @@ def test_the_twin_that_is_launched_by_default_is_the_robot_of_the_robot_file():
     assert [arm.gripper for arm in spec.arms] == [arm.gripper for arm in twin.arms]
 
 
-def test_the_driver_of_a_site_is_started_with_the_arm(tmp_path):
+def test_the_driver_of_a_site_is_started_with_arm_and_cameras(tmp_path):
     driver = tmp_path / "driver.launch.py"
     driver.write_text(
         "from launch import LaunchDescription\n"
@@ -185,4 +185,9 @@ def test_the_driver_of_a_site_is_started_with_the_arm(tmp_path):
         "def generate_launch_description():\n"
         "    return LaunchDescription([ExecuteProcess(cmd=['driver'], output='screen')])\n"
     )
-    assert told("real", driver=str(driver)).names == ["driver", "robot_rl_control/arm_bridge"]
+    described = told("teleop_record", robot="fr3", driver=str(driver), cameras="/site/c.yaml")
+    assert described.names[:3] == [
+        "robot_rl_camera/camera_node",
+        "driver",
+        "robot_rl_control/arm_bridge",
+    ]
