@@ -21,6 +21,7 @@ from robot_rl_control.qos import COMMAND, STATE
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64MultiArray
 
+from robot_rl.apps.ports import PortCfg, make_env
 from robot_rl.control.robot_file import load_robot
 from robot_rl.control.targets import TargetNames
 from robot_rl.types import F64, RobotSpec
@@ -59,6 +60,27 @@ class Client(Node):
 
 
 START_S = time.monotonic()
+ROBOT = sys.argv[2] if len(sys.argv) > 2 else ""
+
+
+def actor(node: Client, env: str = "reach") -> None:
+    """The environment that training uses, for ever."""
+    env_ = make_env(env, "ros", PortCfg(robot=ROBOT, namespace=node.get_namespace()))
+    shape = env_.action_space.shape
+    assert shape is not None  # Box
+    while True:
+        env_.reset(seed=0)
+        terminated = truncated = False
+        while not (terminated or truncated):
+            t_s = time.monotonic() - START_S
+            share = 0.8 * math.sin(2 * math.pi * t_s / PERIOD_S)
+            action = np.full(shape, share, np.float32)
+            _, _, terminated, truncated, _ = env_.step(action)
+
+
+def seeing(node: Client) -> None:
+    """The same, and it needs images."""
+    actor(node, "reach/pixels")
 
 
 def policy(node: Client) -> None:
@@ -118,9 +140,11 @@ def intruder(node: Client) -> None:
 
 def main() -> int:
     """Play the role that the command line names."""
-    role, robot = sys.argv[1], sys.argv[2]
+    role = sys.argv[1]
     rclpy.init(args=sys.argv)
-    {f.__name__: f for f in (policy, operator, fuzz, intruder)}[role](Client(role, robot))
+    {f.__name__: f for f in (actor, seeing, policy, operator, fuzz, intruder)}[role](
+        Client(role, ROBOT)
+    )
     return 0
 
 

@@ -85,8 +85,9 @@ class ArmBridge(LifecycleNode):
                 return _FAILURE
             self._open()
             self._stop.clear()
-            self._thread = threading.Thread(target=self._run, name="bridge", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="bridge", daemon=True)
+            thread.start()
+            self._thread = thread  # only now: `finish` joins it from another thread
         return _SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
