@@ -24,7 +24,7 @@ from robot_rl.types import RobotSpec, RobotState
 
 __all__ = ["Watcher"]
 
-_LONGEST_WAIT_S = 0.5  # for the commands of an observation
+_LONGEST_WAIT_S = 1.0  # for the commands of an observation
 
 
 class _Seen(NamedTuple):

@@ -19,7 +19,11 @@ from robot_rl.replay.trajectory import CONTROL_SOURCES  # noqa: E402
 ROBOTS = Path(__file__).resolve().parents[2] / "ros_ws/src/robot_rl_bringup/config/robots"
 ROBOT = str(ROBOTS / "twin.yaml")
 TASK = "reach"
-LOOSE = {"min_rate_share": 0.2, "max_age_s": 2.0}  # this machine may be busy; faults are far worse
+LOOSE = {
+    "min_rate_share": 0.2,
+    "max_age_s": 2.0,
+    "max_late_share": 1.0,
+}  # this machine may be busy; faults are far worse
 
 
 class Rig:
@@ -87,6 +91,18 @@ def test_the_expert_records_a_dataset_that_verifies(ros_graph, tmp_path, capsys)
         assert episode.reward[-1] == 1.0 and episode.reward.sum() == 1.0
         assert {CONTROL_SOURCES[k] for k in episode.control_source} == {"scripted"}
         assert np.abs(episode.executed[:, :3]).max() > 0.1, "the arm was moved"
+
+
+def test_a_session_without_nodes_of_its_own_records_through_the_ports_env(ros_graph, tmp_path):
+    import sys
+
+    rig = Rig(ros_graph, tmp_path / "reach.zarr")
+    words = ["record", "--env", TASK, "--port", "ros", "--ros.namespace", ros_graph.namespace]
+    words += ["--device", "scripted", "--episodes", "1", "--out", str(rig.out)]
+    words += ["--gate.max-age-s", "2", "--gate.max-late-share", "1", "--gate.min-rate-share", "0"]
+    rig.wait_for_end(ros_graph.run("record", [sys.executable, "-m", "robot_rl", *words]))
+    with EpisodeStore.open(rig.out) as store:
+        assert store.meta.robot == "twin" and any(episode.success for episode in store)
 
 
 def test_a_person_at_a_terminal_starts_labels_and_undoes(ros_graph, tmp_path):
@@ -257,6 +273,8 @@ def test_a_frozen_camera_aborts_the_episode_and_says_which(ros_graph, tmp_path):
     assert rig.recorder.interrupt() == 0
     with EpisodeStore.open(rig.out) as store:
         (episode,) = list(store)
+    streams = json.loads(rig.statuses.messages[-2].data)["streams"]
+    assert set(streams["front/color/image_raw"]) == {"rate_hz", "age_s"}
     images = episode.obs["front"]
     assert images.shape[1:] == (48, 64, 3) and images.std() > 5, "the scene is on them"
     assert episode.attrs["streams"] == ["joints", "front"]
@@ -265,13 +283,13 @@ def test_a_frozen_camera_aborts_the_episode_and_says_which(ros_graph, tmp_path):
 @pytest.mark.parametrize("fault", ["twin", "bridge"])
 def test_what_dies_while_recording_aborts_with_the_reason(ros_graph, tmp_path, fault):
     rig = Rig(ros_graph, tmp_path / "reach.zarr")
-    rig.record("keyboard", episodes=2, max_age_s=0.5)
+    rig.record("keyboard", episodes=2, max_age_s=0.4)
     rig.wait_for("ready", state="idle", waiting="")
     assert rig.ask("start").success
     ros_graph.wait_until(lambda: rig.status.get("steps", 0) > 5, "some steps", 60.0)
     {"twin": rig.twin, "bridge": rig.bridge}[fault].kill()
     status = rig.wait_for("aborted", trashed=1)
-    reason = {"twin": "joints: 0.", "bridge": "arm bridge: nothing was executed"}[fault]
+    reason = {"twin": "joints: ", "bridge": "arm bridge: nothing was executed"}[fault]
     assert reason in status["reason"]
     assert rig.recorder.interrupt() == 0
     with EpisodeStore.open(rig.out) as store:

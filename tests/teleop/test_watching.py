@@ -152,7 +152,7 @@ def test_a_bridge_that_falls_silent_or_goes_home_aborts(recorder, break_it, reas
     bench = Bench(recorder)
     bench.run(1.0, Event.START)
     break_it(bench)
-    bench.run(1.0)
+    bench.run(1.6)
     assert reason in bench.session.reason and not bench.desk.is_recording
     assert bench.session.trashed == 1
     assert stored(recorder) == []
@@ -173,7 +173,7 @@ def test_a_bridge_that_dies_at_the_last_moment_spoils_the_success(recorder):
     bench = Bench(recorder)
     bench.run(1.0, Event.START)
     bench.is_executing = False
-    bench.run(1.0, Event.SUCCESS)
+    bench.run(1.6, Event.SUCCESS)
     assert (bench.session.successes, bench.session.trashed) == (0, 1)
     assert "arm bridge: nothing was executed" in bench.session.reason
     assert stored(recorder) == []

@@ -99,6 +99,8 @@ class RecorderParams:
     """Share of its rate that each stream must reach."""
     max_age_s: float = 0.2
     """Older streams spoil an episode."""
+    max_late_share: float = 0.2
+    """Share of the steps that may come late."""
 
     def __post_init__(self) -> None:
         """Refuse a missing store, and scenes that nobody can make."""

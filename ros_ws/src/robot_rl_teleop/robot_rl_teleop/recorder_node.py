@@ -8,6 +8,7 @@ after all limits (`arm_bridge/executed`), as actions in the env's units.
 
 import contextlib
 import json
+import math
 import signal
 import sys
 import threading
@@ -85,6 +86,7 @@ class RecorderNode(Node):
         self._scene = Scene(self, params.scene)
         self._said: dict[str, Any] = {}
         self._said_s = float("-inf")
+        self._received: dict[str, int] = {}
         self._status = self.create_publisher(String, names.EPISODE_STATUS, LATCHED)
         self.create_subscription(JointState, names.BRIDGE_EXECUTED, self._on_executed, STATE)
         for event in _EVENTS:
@@ -148,14 +150,25 @@ class RecorderNode(Node):
         status = self._session.status(now_s)
         missing = self._states.missing()
         waits = f"waiting for {', '.join(missing)}" if missing else self._scene.note
-        status |= {"steps": watcher.steps, "waiting": waits, "out": self._params.out}
-        lasting = {k: v for k, v in status.items() if k not in ("remaining_s", "steps")}
+        status |= {"waiting": waits, "out": self._params.out}
+        lasting = {k: v for k, v in status.items() if k != "remaining_s"}
         if lasting == self._said and now_s - self._said_s < _STATUS_S:
             return
         if lasting != self._said:
             self.get_logger().info(_sentence(status))
+        status |= {"steps": watcher.steps, "streams": self._streams(now_s - self._said_s)}
         self._said, self._said_s = lasting, now_s
         self._status.publish(String(data=json.dumps(status)))
+
+    def _streams(self, elapsed_s: float) -> dict[str, dict[str, float | None]]:
+        """Rate [Hz] of each stream since the last status, and its age [s] now."""
+        found: dict[str, dict[str, float | None]] = {}
+        for name, facts in self._states.facts().items():
+            count = facts.received - self._received.get(name, 0)
+            self._received[name] = facts.received
+            age_s = None if math.isinf(facts.age_s) else round(facts.age_s, 3)
+            found[name] = {"rate_hz": round(count / elapsed_s, 1), "age_s": age_s}
+        return found
 
     def _service(self, event: Event) -> Callable[[Any, Any], Any]:
         def callback(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -205,7 +218,9 @@ class RecorderNode(Node):
 
     def _gate(self) -> EpisodeGate:
         cfg = QualityCfg(
-            min_rate_share=self._params.min_rate_share, max_age_s=self._params.max_age_s
+            min_rate_share=self._params.min_rate_share,
+            max_age_s=self._params.max_age_s,
+            max_late_share=self._params.max_late_share,
         )
         rates_hz = {JOINTS: 100.0, **{c.name: c.rate_hz for c in self._spec.cameras}}
         joints = tuple(name for arm in self._spec.arms for name in arm.joint_names)
