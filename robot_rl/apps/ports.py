@@ -27,6 +27,8 @@ class PortCfg:
     """Its robot file, or the name of one that comes along, such as fr3."""
     namespace: str = "/robot"
     """Of its arm bridge and topics."""
+    silence_s: float = 1.0
+    """Longest silence of robot or arm bridge; longer, and it has gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,8 @@ def _make_ros(name: str, ros: PortCfg) -> gym.Env[Any, Any]:
             tracked=asked.tracked,
             signals=asked.signals,
             cameras=asked.cameras,
+            state_timeout_s=ros.silence_s,
+            bridge_timeout_s=ros.silence_s,
         )
     )
     # A robot waits for late data; an error would end a night's training.
