@@ -47,6 +47,12 @@ class EmbeddedCfg:
     """Share whose goal is none: progress and success are 0."""
     wrong_task: float = 0.1
     """Share with another task's instruction, if there are several: progress and success are 0."""
+    nearly_done: float = 0.15
+    """Share of windows drawn from the last moments of demonstrations that are not yet done."""
+    half_done: float = 0.1
+    """Share of windows that are not done, but in some of whose numbers look like an end."""
+    half_done_numbers: float = 0.25
+    """Share of numbers of the state vector in which they do."""
     preference: float = 0.5
     """Weight of the loss that puts every frame of a failure below the ends of demonstrations."""
     preference_scale: float = 10.0
@@ -80,6 +86,9 @@ class EmbeddedCfg:
             "other_goal",
             "wrong_goal",
             "wrong_task",
+            "nearly_done",
+            "half_done",
+            "half_done_numbers",
             "undone_until",
         ):
             if not 0 <= getattr(self, name) <= 1:
@@ -90,6 +99,12 @@ class EmbeddedCfg:
             raise ConfigError(
                 f"reward: done_last_s {self.done_last_s} must be at least 0 and not exceed "
                 f"doubt_last_s {self.doubt_last_s}."
+            )
+        kinds = self.nearly_done + self.half_done + self.failure_share + self.final_share
+        if kinds >= 1:
+            raise ConfigError(
+                f"reward: nearly_done, half_done, failure_share and final_share add up to "
+                f"{kinds}, but must stay below 1, to leave room for other windows."
             )
         if self.other_goal + self.wrong_goal > 1:
             raise ConfigError(

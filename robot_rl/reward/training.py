@@ -5,8 +5,9 @@ learning:  transition → episode store → **progress model (training)** → re
 What keeps a model of twenty demonstrations from believing anything that moves is what it is shown
 beside them: windows that run backwards (ReWiND, arXiv 2505.10911), goals and instructions that do
 not belong (counterfactual relabelling), the early parts of successes as not yet done (temporal
-clipping, RoboReward, arXiv 2601.00675), and failures, every frame of which must rank below the end
-of a success (preferences, as in RoboMETER).
+clipping, RoboReward, arXiv 2601.00675), states that look like an end in half of their numbers only
+(a success must agree in all that matters), and failures, every frame of which must rank below the
+end of a success (preferences, as in RoboMETER).
 """
 
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from robot_rl.types import F32, I64
 
 __all__ = ["Scaling", "train_member"]
 
+_NEARLY_S = 0.35  # before the doubtful time: what is nearly done, and surely is not
 _GAPS = (0.5, 1.0, 2.0)  # factors on the gap: keyframes are not evenly spaced
 
 
@@ -58,6 +60,8 @@ class _Draw:
         task: int64 (B,), index of the instruction.
         progress, success: float32 (B,).
         is_failure, is_end: bool (B,), what the preference compares.
+        like: int64 (H, K), windows of ends, for the first H windows to look like in part.
+        is_like: bool (H, D), in which numbers of the state vector they do.
     """
 
     rows: I64
@@ -68,6 +72,8 @@ class _Draw:
     success: F32
     is_failure: np.ndarray
     is_end: np.ndarray
+    like: I64
+    is_like: np.ndarray
 
 
 class _Sampler:
@@ -80,6 +86,10 @@ class _Sampler:
         is_demo = corpus.success[corpus.episode[rows]]
         self._demo, self._failed = rows[is_demo], rows[~is_demo]
         self._ends = self._demo[corpus.done[self._demo] == 1]
+        self._undone = rows[corpus.done[rows] == 0]
+        left_s = corpus.stamps_s[corpus.last[corpus.episode[rows]]] - corpus.stamps_s[rows]
+        late = left_s < cfg.doubt_last_s + _NEARLY_S
+        self._nearly = rows[is_demo & (corpus.done[rows] == 0) & late]
         self._demos_of = [
             episodes[(corpus.task[episodes] == task) & corpus.success[episodes]]
             for task in range(len(corpus.tasks))
@@ -93,18 +103,20 @@ class _Sampler:
     def draw(self) -> _Draw:
         """One batch."""
         cfg, corpus, rng = self._cfg, self._corpus, self._rng
-        failures = round(cfg.batch * cfg.failure_share) if len(self._failed) else 0
-        ends = round((cfg.batch - failures) * cfg.final_share)
-        at = np.concatenate(
-            [
-                rng.choice(self._failed, failures) if failures else np.zeros(0, np.int64),
-                rng.choice(self._ends, ends),
-                rng.choice(self._demo, cfg.batch - failures - ends),
-            ]
-        )
+        half = round(cfg.batch * cfg.half_done) if corpus.vector.shape[1] else 0
+        shares = [
+            (self._undone, half),  # first, see `_Draw.like`
+            (self._failed, round(cfg.batch * cfg.failure_share)),
+            (self._ends, round(cfg.batch * cfg.final_share)),
+            (self._nearly, round(cfg.batch * cfg.nearly_done)),
+        ]
+        parts = [rng.choice(rows, count) for rows, count in shares if len(rows) and count]
+        rest = max(cfg.batch - sum(len(part) for part in parts), 1)
+        at = np.concatenate([*parts, rng.choice(self._demo, rest)])
         episode = corpus.episode[at]
         is_demo = corpus.success[episode]
-        progress = np.where(is_demo, corpus.share[at], np.nan)
+        is_whole = np.arange(len(at)) >= half
+        progress = np.where(is_demo & is_whole, corpus.share[at], np.nan)
         success = np.where(corpus.done[at] < 0, np.nan, corpus.done[at])
         task, goal, is_wrong = self._asked(at, episode, is_demo)
         progress, success = np.where(is_wrong, 0.0, progress), np.where(is_wrong, 0.0, success)
@@ -115,8 +127,10 @@ class _Sampler:
             task=task,
             progress=progress.astype(np.float32),
             success=success.astype(np.float32),
-            is_failure=~is_demo & ~is_wrong,
+            is_failure=~is_demo & ~is_wrong & is_whole,
             is_end=(corpus.done[at] == 1) & ~is_wrong,
+            like=self._cut(rng.choice(self._ends, half)),
+            is_like=rng.random((half, corpus.vector.shape[1])) < cfg.half_done_numbers,
         )
 
     def _cut(self, at: I64) -> I64:
@@ -214,12 +228,11 @@ def _loss(
     codes = codes[torch.from_numpy(back)]
     count, window = draw.rows.shape
     start, goal = codes[count * window :].split(count)
-    logits = net(
-        codes[: count * window].view(count, window, -1),
-        start,
-        goal,
-        texts[torch.from_numpy(draw.task)],
-    )
+    seen = codes[: count * window].view(count, window, -1)
+    if half := len(draw.like):
+        mixed = net.embed(_disturbed(cfg, _half_done(draw, frames), generator))
+        seen = torch.cat([mixed.view(half, window, -1), seen[half:]])
+    logits = net(seen, start, goal, texts[torch.from_numpy(draw.task)])
     progress, success = torch.from_numpy(draw.progress), torch.from_numpy(draw.success)
     known = ~progress.isnan()
     loss = functional.cross_entropy(logits[known, :BINS], two_hot(progress[known]))
@@ -233,6 +246,15 @@ def _loss(
         gap = cfg.preference_scale * (failed[:, None] - ends[None])
         loss = loss + cfg.preference * functional.softplus(gap).mean()
     return loss
+
+
+def _half_done(draw: _Draw, frames: Glimpse) -> Glimpse:
+    """The frames (H * K) of the first windows, with some numbers of an end in the state vector."""
+    half, window = draw.like.shape
+    seen = frames[torch.from_numpy(draw.rows[:half].ravel())]
+    end = frames.vector[torch.from_numpy(draw.like.ravel())]
+    is_like = torch.from_numpy(draw.is_like.repeat(window, axis=0))
+    return Glimpse(vector=torch.where(is_like, end, seen.vector), images=seen.images)
 
 
 def _disturbed(cfg: EmbeddedCfg, seen: Glimpse, generator: torch.Generator) -> Glimpse:
