@@ -10,6 +10,7 @@ __all__ = [
     "BRIDGE_EXECUTED",
     "BRIDGE_MODE",
     "CLEAR_ESTOP",
+    "EPISODE_GO",
     "EPISODE_STATUS",
     "ESTOP",
     "ESTOPPED",
@@ -49,6 +50,7 @@ TELEOP_GRIPPER = "teleop/gripper"
 TELEOP_ACTIVE = "teleop/active"
 TWIN_RESET = "twin/reset"
 TWIN_EPISODE = "twin/episode"
+EPISODE_GO = "episode/go"
 EPISODE_STATUS = "episode/status"
 RECORDER = "recorder"
 

@@ -208,15 +208,21 @@ class StateReader:
         with self._changed:
             return self._changed.wait_for(condition, timeout_s)
 
-    def read(self) -> RobotState:
+    @property
+    def joints_stamp_ns(self) -> int:
+        """The joints' own stamp, of the arm that reported longest ago; 0 before the first."""
+        with self._changed:
+            return min(self._joints, key=lambda stream: stream.stamp_s).stamp_ns
+
+    def read(self, *, with_images: bool = True) -> RobotState:
         """The newest of each stream; `stamp_s` is that of the oldest part but images.
 
         Raises:
             PortError: Some part has never come, or an image cannot be decoded.
         """
-        return self.read_stamped().state
+        return self.read_stamped(with_images=with_images).state
 
-    def read_stamped(self) -> Reading:
+    def read_stamped(self, *, with_images: bool = True) -> Reading:
         """As `read`, with the joints' own stamp.
 
         Raises:
@@ -231,7 +237,7 @@ class StateReader:
             parts = [*self._joints, *self._widths.values()]
             parts += [*self._poses.values(), *self._signals.values()]
             stamp_s = min(stream.stamp_s for stream in parts)
-            stamp_ns = min(self._joints, key=lambda stream: stream.stamp_s).stamp_ns
+            stamp_ns = self.joints_stamp_ns
             joints: list[_Joints] = [stream.value for stream in self._joints]
             widths = [self._width(arm) for arm in self._spec.arms if arm.gripper is not None]
             poses = {name: stream.value.copy() for name, stream in self._poses.items()}
@@ -245,7 +251,7 @@ class StateReader:
             tau_nm=np.concatenate(torques) if len(torques) == len(joints) else None,
             poses=poses,
             signals=signals,
-            images=self._read_images(),
+            images=self._read_images() if with_images else {},
         )
         return Reading(state, stamp_ns)
 
