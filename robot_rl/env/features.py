@@ -62,11 +62,13 @@ class FeatureObservation(gym.ObservationWrapper[F32, Any, Mapping[str, Any]]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[F32, dict[str, Any]]:
         """See `gymnasium.Env.reset`."""
+        seen: Any  # the wrapper's type is of what it gives, not of what it gets
         seen, info = self.env.reset(seed=seed, options=options)
         return self.observation(seen), {**info, "images": _images(seen)}
 
     def step(self, action: Any) -> tuple[F32, SupportsFloat, bool, bool, dict[str, Any]]:
         """See `gymnasium.Env.step`."""
+        seen: Any
         seen, reward, terminated, truncated, info = self.env.step(action)
         info = {**info, "images": _images(seen)}
         return self.observation(seen), reward, terminated, truncated, info

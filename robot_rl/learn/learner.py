@@ -22,7 +22,7 @@ from robot_rl.replay.store import EpisodeStore
 
 __all__ = ["StoreLearner"]
 
-_LOOK_S = 0.05  # between looks for new episodes
+_LOOK_S = 0.1  # between looks for new episodes
 logger = logging.getLogger(__name__)
 
 
@@ -43,6 +43,7 @@ class StoreLearner:
         self.is_over = False
         self._judged: dict[int, list[EpisodeInfo]] = {}  # evaluation episodes by step
         self._published = -1  # position of the newest weights
+        self._reader: EpisodeStore | None = None
 
     def run(self, *, stop: Callable[[], bool], progress: Progress | None = None) -> None:
         """Learn until the run is over or `stop()` says so, then save.
@@ -95,7 +96,9 @@ class StoreLearner:
     def _store(self) -> EpisodeStore | None:
         """The store; None before the actor has made it."""
         path = self._folder.store
-        return EpisodeStore.open(path) if path.exists() else None
+        if self._reader is None and path.exists():
+            self._reader = EpisodeStore.open(path)
+        return self._reader
 
     def _take(self, store: EpisodeStore, name: str) -> bool:
         """Learn from one episode, or count it for an evaluation; whether the actor should know."""

@@ -19,6 +19,7 @@ from robot_rl.learn.split import SplitFolder
 from robot_rl.learn.weights import newest_weights
 from robot_rl.policy.saved import load_policy
 from robot_rl.replay.store import EpisodeStore
+from robot_rl.replay.store_lock import StoreLock
 from robot_rl.replay.verify import verify_episode
 
 SMALL = shlex.split(
@@ -164,6 +165,19 @@ def test_a_learner_that_keeps_ending_is_given_up_and_named(tmp_path):
                 time.sleep(0.01)
         child.tend(False)  # who does not wait for it goes on
     assert "holds no run" in (tmp_path / "learner" / "learner.log").read_text()
+
+
+def test_a_second_learner_waits_until_it_is_alone(tmp_path, capsys):
+    folder, first = SplitFolder(tmp_path), StoreLock(tmp_path / "learner" / "lock")
+    folder.learner.mkdir()
+    first.acquire()
+    looks = iter([False, False, True])
+    with learner._alone(folder, lambda: next(looks)) as is_alone:
+        assert not is_alone, "it was asked to stop before"
+    assert capsys.readouterr().err.count("waiting, for there is a learner") == 1
+    first.release()
+    with learner._alone(folder, lambda: False) as is_alone:
+        assert is_alone
 
 
 def test_what_cannot_be_split_is_refused(tmp_path, capsys):
