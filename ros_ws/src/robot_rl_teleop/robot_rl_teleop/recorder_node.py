@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
@@ -42,6 +43,7 @@ from robot_rl.teleop.quality import JOINTS, EpisodeGate, QualityCfg
 from robot_rl.teleop.recording import RecordingDesk
 from robot_rl.teleop.session import Session, SessionCfg, State
 from robot_rl.teleop.watching import Watcher
+from robot_rl.types import RobotState
 from robot_rl_teleop.params import RecorderParams
 from robot_rl_teleop.scene import Scene
 from robot_rl_teleop.tasks import find_job
@@ -49,6 +51,7 @@ from robot_rl_teleop.tasks import find_job
 __all__ = ["RecorderNode", "main"]
 
 _STATUS_S = 0.5  # between repetitions of the status while nothing but the timer changes
+_NEAR_RAD = 0.02  # of a command to the arm
 _EVENTS = (
     Event.START,
     Event.SUCCESS,
@@ -83,7 +86,7 @@ class RecorderNode(Node):
         self._executed = ExecutedLog()
         self._names = TargetNames(self._spec)
         self._states = StateReader(self, self._spec, self._job.reader)
-        self._scene = Scene(self, params.scene)
+        self._scene = Scene(self, params.scene, self._is_in_place)
         self._said: dict[str, Any] = {}
         self._said_s = float("-inf")
         self._received: dict[str, int] = {}
@@ -137,12 +140,20 @@ class RecorderNode(Node):
             due_s = max(due_s + period_s, time.monotonic())
             stop.wait(due_s - time.monotonic())
 
-    def _read(self) -> Any:
+    def _read(self) -> RobotState | str:
         """The newest state, or why there is none."""
         try:
             return self._states.read()
         except PortError as error:
             return str(error)
+
+    def _is_in_place(self, since_s: float) -> bool:
+        """Whether what was executed since a time is where the arm stands."""
+        newest_s, state = self._executed.newest_s, self._read()
+        executed = self._executed.at(newest_s)
+        if newest_s <= since_s or executed is None or isinstance(state, str):
+            return False
+        return float(np.abs(executed.command.q_rad - state.q_rad).max()) < _NEAR_RAD
 
     def _say(self, watcher: Watcher) -> None:
         """Publish the status when something changed, and now and then for the timer."""

@@ -27,11 +27,18 @@ class Scene:
     Args:
         node: Whose topics and services are used; spun by others.
         kind: "twin", "home" or "none"; see `RecorderParams.scene`.
+        is_in_place: Whether what was executed since a time [s] is where the arm stands.
         now_s: The monotonic clock.
     """
 
-    def __init__(self, node: Node, kind: str, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._kind, self._now_s = kind, now_s
+    def __init__(
+        self,
+        node: Node,
+        kind: str,
+        is_in_place: Callable[[float], bool],
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kind, self._is_in_place, self._now_s = kind, is_in_place, now_s
         self._seed, self._stage = 0, "ready"
         self._asked_s = float("-inf")
         self._count_before = -1
@@ -59,7 +66,9 @@ class Scene:
         if stage == "redraw":
             self._redraw()
         elif stage == "resync":
-            self._call(self._resync, "ready", "the arm bridge does not let go of the arm")
+            self._call(self._resync, "check", "the arm bridge does not let go of the arm")
+        elif stage == "check":
+            self._check()
         elif stage == "home":
             self._call(self._home, "going home", "the arm does not go home")
         elif stage == "going home":
@@ -80,6 +89,13 @@ class Scene:
             self._asked_s = now_s
             self._reset.publish(Int64(data=self._seed))
             self.note = "waiting for the twin"
+
+    def _check(self) -> None:
+        """The bridge may have answered by a joint state from before: its word is not enough."""
+        if self._is_in_place(self._asked_s):
+            self._stage = "ready"
+        elif self._now_s() - self._asked_s > _TO_BEGIN_S:
+            self._stage = "resync"
 
     def _call(self, client: Any, then: str, complaint: str) -> None:
         """Call a service until it succeeds."""
