@@ -48,6 +48,8 @@ class GrmCfg:
     """Camera on the right arm; "" for none, then the front view stands in."""
     alpha: float = 1.0
     """How strongly disagreement of forward and backward holds the progress back; 0: not."""
+    adapter: str = ""
+    """Name of the adapter that answers; "" for the model as it is."""
 
     def __post_init__(self) -> None:
         """Refuse an alpha that would reward disagreement."""
@@ -73,6 +75,7 @@ def hop_request(
     goal: U8 | None,
     before: tuple[U8, U8, U8],
     after: tuple[U8, U8, U8],
+    adapter: str = "",
 ) -> ChatRequest:
     """Ask for the hop from `before` to `after`.
 
@@ -82,6 +85,7 @@ def hop_request(
         goal: (H, W, 3) front view of the task done, or None.
         before: Front, left wrist, right wrist.
         after: The same views, of the moment to judge.
+        adapter: Which adapter answers.
     """
     end = np.full_like(start, GREY_GOAL) if goal is None else goal
     return ChatRequest(
@@ -113,6 +117,7 @@ def hop_request(
             "Answer with one signed percentage and nothing else, as in <score>+25%</score>.",
         ),
         max_new_tokens=48,
+        adapter=adapter,
     )
 
 
@@ -153,7 +158,7 @@ class GrmJudge(ChatJudge):
         pairs += [(first, now) for now in moments]
         if goal is not None:
             pairs += [((goal, goal, goal), now) for now in moments]
-        return [hop_request(query.task, start, goal, *pair) for pair in pairs]
+        return [hop_request(query.task, start, goal, *pair, self.cfg.adapter) for pair in pairs]
 
     def _read(self, query: ProgressQuery, replies: Sequence[ChatReply]) -> Judgement:
         count = len(query)

@@ -80,7 +80,7 @@ def fuse(step: F64, forward: F64, backward: F64 | None, alpha: float) -> FusedPr
     from_goal = None if backward is None else np.clip(1.0 + backward, 0.0, 1.0)
     chain = _chain(step, from_start)
     views = np.stack([chain, from_start, *(() if from_goal is None else (from_goal,))])
-    valid = np.isfinite(views).all(axis=0)
+    valid = np.asarray(np.isfinite(views).all(axis=0), bool)
     mean = np.where(valid, views.mean(axis=0), np.nan)
     weight = np.ones(len(mean))
     if from_goal is not None:

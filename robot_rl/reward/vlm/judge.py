@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -114,7 +114,7 @@ class ChatJudge(ABC):
             return ProgressEstimate.invalid(len(query), **about)
         said = self._read(query, replies)
         parts = [said.progress] + [x for x in (said.sigma, said.hop) if x is not None]
-        valid = np.isfinite(np.stack(parts)).all(axis=0)
+        valid = np.asarray(np.isfinite(np.stack(parts)).all(axis=0), bool)
         if failed == 0:
             self.counts.unreadable += int((~valid).sum())
 
@@ -136,14 +136,7 @@ class ChatJudge(ABC):
         return save_judge(self, folder)
 
 
-class _Saveable(Protocol):
-    kind: ClassVar[str]
-    engine: Any
-    cfg: Any
-    version: int
-
-
-def save_judge(judge: _Saveable, folder: Path) -> Path:
+def save_judge(judge: Any, folder: Path) -> Path:
     """Write a judge's kind and settings, and those of its engine; see `saved.load_judge`."""
     folder.mkdir(parents=True, exist_ok=True)
     row = {

@@ -69,7 +69,7 @@ class LocalEngine:
 
     def __init__(self, cfg: LocalCfg) -> None:
         self.cfg = cfg
-        self._lock = threading.Lock()  # one forward pass at a time: memory is what is scarce
+        self._lock = threading.RLock()  # one forward pass at a time: memory is what is scarce
         self._loaded: LoadedModel | None = None
 
     @property

@@ -2,7 +2,7 @@
 
 learning:  transition → episode store → **progress model** → replay → residual agent → weights
 
-Our own forty lines instead of peft: it would bring accelerate, and its device placement silently
+Our own few lines instead of peft: it would bring accelerate, and its device placement silently
 leaves B at zero (measured upstream). Files are laid out as peft writes them
 (`adapter_config.json`, `adapter_model.safetensors`), so that vLLM serves what was trained here.
 Ref: LoRA, arXiv 2106.09685, equation 3.
@@ -11,7 +11,7 @@ Ref: LoRA, arXiv 2106.09685, equation 3.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,19 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import nn
+from torch.nn import functional
 
 from robot_rl.errors import CheckpointError, ConfigError, UnknownNameError
 
-__all__ = ["AdapterSwitch", "LoraCfg", "LoraLinear", "add_lora", "load_adapter", "save_adapter"]
+__all__ = [
+    "AdapterSwitch",
+    "LoraCfg",
+    "LoraLinear",
+    "add_lora",
+    "drop_lora",
+    "load_adapter",
+    "save_adapter",
+]
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -53,23 +62,27 @@ class LoraCfg:
 
 
 class LoraLinear(nn.Module):
-    """A frozen linear layer with named low-rank additions, one or none of them in force."""
+    """A frozen linear layer with named low-rank additions, one or none of them in force.
+
+    The additions are float32 whatever the layer is: their updates are too small for less.
+    """
 
     def __init__(self, base: nn.Linear) -> None:
         super().__init__()
         self.base = base
-        self.down = nn.ModuleDict()
-        self.up = nn.ModuleDict()
+        self.down = nn.ParameterDict()
+        self.up = nn.ParameterDict()
         self.scale: dict[str, float] = {}
         self.active = ""
 
     def add(self, name: str, cfg: LoraCfg) -> None:
         """Add an adapter that changes nothing yet: A is random, B is zero."""
-        weight = self.base.weight
-        where = {"device": weight.device, "dtype": weight.dtype, "bias": False}
-        self.down[name] = nn.Linear(self.base.in_features, cfg.rank, **where)
-        self.up[name] = nn.Linear(cfg.rank, self.base.out_features, **where)
-        nn.init.zeros_(self.up[name].weight)
+        inputs, outputs = self.base.in_features, self.base.out_features
+        where = {"device": self.base.weight.device, "dtype": torch.float32}
+        down = torch.empty(cfg.rank, inputs, **where)
+        nn.init.kaiming_uniform_(down, a=math.sqrt(5))  # as peft does
+        self.down[name] = nn.Parameter(down)
+        self.up[name] = nn.Parameter(torch.zeros(outputs, cfg.rank, **where))
         self.scale[name] = cfg.alpha / cfg.rank
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -77,7 +90,9 @@ class LoraLinear(nn.Module):
         y = self.base(x)
         if self.active not in self.down:
             return y
-        return y + self.scale[self.active] * self.up[self.active](self.down[self.active](x))
+        inner = functional.linear(x, self.down[self.active].to(x.dtype))
+        added = functional.linear(inner, self.up[self.active].to(x.dtype))
+        return y + self.scale[self.active] * added
 
 
 def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
@@ -89,31 +104,34 @@ def add_lora(model: nn.Module, name: str, cfg: LoraCfg) -> list[nn.Parameter]:
     """Add an adapter to a model and return what is to be trained.
 
     Raises:
-        ConfigError: No layer has one of the names.
+        ConfigError: No layer has one of the names, or the adapter's name cannot be used.
     """
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ConfigError(f"adapter is called {name!r}, but must be of A-Z a-z 0-9 _ -.")
     path = re.compile(rf"(.*\.)?{re.escape(cfg.within)}\..*" if cfg.within else ".*")
-    found = [
-        (where, module)
-        for where, module in model.named_modules()
-        if isinstance(module, nn.Linear | LoraLinear)
-        and path.fullmatch(where)
-        and where.rpartition(".")[2] in cfg.targets
-    ]
-    if not found:
+    for where, module in list(model.named_modules()):
+        is_target = where.rpartition(".")[2] in cfg.targets and path.fullmatch(where)
+        if is_target and isinstance(module, nn.Linear):
+            parent, _, leaf = where.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, LoraLinear(module))
+    trained: list[nn.Parameter] = []
+    for where, layer in lora_layers(model):
+        if where.rpartition(".")[2] in cfg.targets and path.fullmatch(where):
+            layer.add(name, cfg)
+            trained += [layer.down[name], layer.up[name]]
+    if not trained:
         raise ConfigError(
             f"no linear layer of the model is called {' or '.join(cfg.targets)} within "
             f"'{cfg.within}'. Print model.named_modules() for the names."
         )
-    trained: list[nn.Parameter] = []
-    for where, module in found:
-        layer = module
-        if not isinstance(layer, LoraLinear):
-            layer = LoraLinear(module)
-            parent, _, leaf = where.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, layer)
-        layer.add(name, cfg)
-        trained += [layer.down[name].weight, layer.up[name].weight]  # type: ignore[list-item]
     return trained
+
+
+def drop_lora(model: nn.Module, name: str) -> None:
+    """Take an adapter away, such as one whose training failed."""
+    for _, layer in lora_layers(model):
+        if name in layer.down:
+            del layer.down[name], layer.up[name], layer.scale[name]
 
 
 def save_adapter(model: nn.Module, name: str, cfg: LoraCfg, folder: Path) -> None:
@@ -127,7 +145,7 @@ def save_adapter(model: nn.Module, name: str, cfg: LoraCfg, folder: Path) -> Non
         if name in layer.down:
             for letter, part in (("A", layer.down), ("B", layer.up)):
                 key = f"{_PREFIX}{where}.lora_{letter}.weight"
-                tensors[key] = part[name].weight.detach().cpu().contiguous()
+                tensors[key] = part[name].detach().cpu().contiguous()
     if not any(t.any() for key, t in tensors.items() if ".lora_B." in key):
         raise CheckpointError(f"adapter '{name}' changes nothing: all of B is 0. Train it first.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -167,10 +185,11 @@ def load_adapter(model: nn.Module, name: str, folder: Path) -> None:
     wanted: dict[str, torch.Tensor] = {}
     for where, layer in lora_layers(model):
         if name in layer.down:
-            wanted[f"{_PREFIX}{where}.lora_A.weight"] = layer.down[name].weight  # type: ignore[assignment]
-            wanted[f"{_PREFIX}{where}.lora_B.weight"] = layer.up[name].weight  # type: ignore[assignment]
+            wanted[f"{_PREFIX}{where}.lora_A.weight"] = layer.down[name]
+            wanted[f"{_PREFIX}{where}.lora_B.weight"] = layer.up[name]
     shapes = {key: tuple(t.shape) for key, t in tensors.items()}
     if shapes != {key: tuple(t.shape) for key, t in wanted.items()}:
+        drop_lora(model, name)
         raise CheckpointError(f"{folder} was trained for another model: its layers differ.")
     with torch.no_grad():
         for key, parameter in wanted.items():
@@ -183,7 +202,7 @@ class AdapterSwitch:
     """Chooses which adapter of a model is in force."""
 
     model: Any
-    names: Sequence[str]
+    names: list[str]
 
     @classmethod
     def read(cls, model: nn.Module, folders: Mapping[str, Path]) -> "AdapterSwitch":
@@ -200,5 +219,9 @@ class AdapterSwitch:
         """
         if name and name not in self.names:
             raise UnknownNameError("adapter", name, self.names or ["(none loaded)"])
+        self.force(name)
+
+    def force(self, name: str) -> None:
+        """Put an adapter in force that was added later, such as one in training."""
         for _, layer in lora_layers(self.model):
             layer.active = name

@@ -101,7 +101,7 @@ class RobometerJudge:
         found = []
         for query in queries:
             rows = self._read(loaded, query) if query.frames else np.full((len(query), 3), np.nan)
-            valid = np.isfinite(rows).all(axis=1)
+            valid = np.asarray(np.isfinite(rows).all(axis=1), bool)
             rows = np.where(valid[:, None], rows, np.nan).astype(np.float32)
             found.append(
                 ProgressEstimate(

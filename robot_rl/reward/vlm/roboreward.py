@@ -35,13 +35,14 @@ SCORES = (1, 2, 3, 4, 5)
 _ANSWER = re.compile(r"ANSWER\s*:\s*\**\s*(\d+(?:\.\d+)?)")
 
 
-def score_request(task: str, film: Video, *, weigh: bool) -> ChatRequest:
+def score_request(task: str, film: Video, *, weigh: bool, adapter: str = "") -> ChatRequest:
     """Ask for the score of the film's last moment.
 
     Args:
         task: What the robot shall do.
         film: At least two frames, oldest first, with their true rate.
         weigh: Ask for the likelihood of each score instead of a written answer.
+        adapter: Which adapter answers.
     """
     return ChatRequest(
         parts=(
@@ -53,6 +54,7 @@ def score_request(task: str, film: Video, *, weigh: bool) -> ChatRequest:
             "Answer with one line: ANSWER: <score>",
         ),
         max_new_tokens=64,
+        adapter=adapter,
         answer_start="ANSWER: " if weigh else "",
         choices=tuple(map(str, SCORES)) if weigh else (),
     )
@@ -97,6 +99,8 @@ class RoboRewardCfg:
     """Weigh the five scores by their likelihood instead of reading one written score."""
     min_mass: float = 0.2
     """Probability the five scores must have together before their ratio says anything."""
+    adapter: str = ""
+    """Name of the adapter that answers; "" for the model as it is."""
 
     def __post_init__(self) -> None:
         """Refuse a film of fewer than two frames, and a mass that is no probability."""
@@ -120,7 +124,8 @@ class RoboRewardJudge(ChatJudge):
     def _requests(self, query: ProgressQuery) -> list[ChatRequest]:
         camera = chosen_camera(self.cfg.camera, query.frames)
         films = [film_until(query, camera, t, self.cfg.max_frames) for t in range(len(query))]
-        return [score_request(query.task, film, weigh=self.cfg.weigh) for film in films]
+        cfg = self.cfg
+        return [score_request(query.task, f, weigh=cfg.weigh, adapter=cfg.adapter) for f in films]
 
     def _read(self, query: ProgressQuery, replies: Sequence[ChatReply]) -> Judgement:
         if not self.cfg.weigh:
