@@ -18,7 +18,7 @@ from robot_rl.teleop.devices.device import Event
 from robot_rl.teleop.executed import ExecutedLog
 from robot_rl.teleop.quality import EpisodeGate, QualityCfg
 from robot_rl.teleop.recording import RecordingDesk
-from robot_rl.teleop.session import Session, SessionCfg, State
+from robot_rl.teleop.session import Session, SessionCfg
 from robot_rl.teleop.watching import Watcher
 from robot_rl.types import Command
 
