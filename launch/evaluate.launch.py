@@ -88,6 +88,7 @@ def generate_launch_description() -> LaunchDescription:
                     *["--episodes", LaunchConfiguration("episodes"), "--videos", "0"],
                     LaunchConfiguration("options"),
                 ],
+                name="eval",
                 shell=True,
                 output="screen",
                 on_exit=Shutdown(reason="the evaluation ended"),

@@ -87,6 +87,7 @@ def generate_launch_description() -> LaunchDescription:
                     *["--out", LaunchConfiguration("run")],
                     LaunchConfiguration("options"),
                 ],
+                name="train",
                 shell=True,
                 output="screen",
                 on_exit=Shutdown(reason="the run ended"),

@@ -230,6 +230,7 @@ class ExecuteProcess(Action):
         on_exit: Shutdown | None = None,
         condition: IfCondition | None = None,
         shell: bool = False,
+        name: str = "",
     ) -> None:
         assert output == "screen"
         self.cmd, self.on_exit, self.condition, self.shell = cmd, on_exit, condition, shell
