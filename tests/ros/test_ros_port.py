@@ -212,9 +212,7 @@ def test_while_an_operator_intervenes_send_returns_what_the_operator_does(ros_gr
     ros_graph.wait_until(taken_over, "the operator's motion in what was sent")
 
 
-def test_without_a_twin_an_episode_begins_at_home_when_a_person_says_go(
-    ros_graph, make_rig
-):
+def test_without_a_twin_an_episode_begins_at_home_when_a_person_says_go(ros_graph, make_rig):
     rig = make_rig("reach")
     port = rig.port(reset="home")
     port.connect()

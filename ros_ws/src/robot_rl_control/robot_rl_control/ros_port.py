@@ -30,6 +30,7 @@ from robot_rl_control.state_reader import Feed, Reading, StateReader, StateReade
 __all__ = ["RosPort", "RosPortCfg"]
 
 _JOIN_S = 5.0
+_SPIN_S = 0.1
 _FRESH_S = 0.1  # that `stop` waits for joints newer than those of the last command
 
 
@@ -266,6 +267,7 @@ class _Link:
         )
         self._executor: Any = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="ros_port", daemon=True)
         self._thread.start()
 
@@ -293,12 +295,16 @@ class _Link:
 
     def close(self) -> None:
         """Leave the graph."""
-        self._executor.shutdown(timeout_sec=_JOIN_S)
+        # An executor that is shut down while it spins may trip over what it has just destroyed.
+        self._stop.set()
+        self._executor.wake()
         self._thread.join(_JOIN_S)
+        self._executor.shutdown(timeout_sec=_JOIN_S)
         self._node.destroy_node()
         if self._is_own:
             self._context.try_shutdown()
 
     def _spin(self) -> None:
         with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+            while not self._stop.is_set():
+                self._executor.spin_once(timeout_sec=_SPIN_S)
