@@ -159,6 +159,16 @@ class SuccessDetector:
             is_open &= (value >= gate.low) & (value <= gate.high)
         return is_open
 
+    def best_held(self, query: ProgressQuery, estimate: ProgressEstimate) -> float:
+        """The highest threshold that would have called success somewhere: how near it came.
+
+        In [0, 1]; 0 if gates, holding or what could not be judged rule it out altogether.
+        """
+        score = np.where(estimate.valid & self._gated(query), self.probability(estimate), 0.0)
+        since_s = query.stamps_s - query.stamps_s[0]
+        score = np.where(since_s >= self.cfg.min_s - _ROUNDING_S, np.nan_to_num(score), 0.0)
+        return _best_held(score.astype(np.float64), query.stamps_s, self.cfg.hold_s)
+
     def decide(
         self, query: ProgressQuery, estimate: ProgressEstimate, *, human: bool | None = None
     ) -> Verdict:
