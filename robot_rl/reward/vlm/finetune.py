@@ -8,7 +8,7 @@ all weights of the language part; an adapter is what one GPU and a few hundred e
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -115,11 +115,7 @@ def finetune(
             loaded.model.eval()
             drop_lora(loaded.model, ADAPTER)
             loaded.adapters.force("")
-    return FinetuneReport(
-        **report,
-        lessons=len(train),
-        held_out=len(held),  # type: ignore[arg-type]
-    )
+    return replace(report, held_out=len(held))
 
 
 def _train(
@@ -130,7 +126,7 @@ def _train(
     cfg: FinetuneCfg,
     rng: np.random.Generator,
     on_step: Callable[[int, float], None] | None,
-) -> dict[str, object]:
+) -> FinetuneReport:
     """Train, and leave the weights of the best check in force."""
     optimiser = torch.optim.AdamW(trained, lr=cfg.lr, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, cfg))
@@ -162,7 +158,9 @@ def _train(
     with torch.no_grad():
         for parameter, value in zip(trained, kept, strict=True):
             parameter.copy_(value)
-    return {"loss": losses, "checks": checks, "best": best}
+    return FinetuneReport(
+        loss=losses, checks=checks, best=best, lessons=len(train), held_out=len(check)
+    )
 
 
 def _rate(step: int, cfg: FinetuneCfg) -> float:

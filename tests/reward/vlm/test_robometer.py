@@ -1,3 +1,7 @@
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +11,8 @@ pytest.importorskip("transformers")
 
 import torch
 
-from robot_rl.errors import CheckpointError
+from robot_rl.errors import CheckpointError, ConfigError, DataError
+from robot_rl.reward.episodes import query_of
 from robot_rl.reward.progress import ProgressModel
 from robot_rl.reward.vlm.local import LocalCfg, LocalEngine
 from robot_rl.reward.vlm.robometer import (
@@ -25,6 +30,7 @@ from robot_rl.reward.vlm.robometer_heads import (
     save_heads,
     two_bins,
 )
+from robot_rl.reward.vlm.robometer_training import HeadsCfg, fit_heads
 from robot_rl.reward.vlm.saved import load_judge
 
 
@@ -110,3 +116,49 @@ def test_the_judge_runs_and_survives_saving(engine, heads_folder, make_query, tm
 def test_heads_that_are_not_there_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="holds no heads of ours"):
         load_heads(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def attempts():
+    """Successes brighten, failures stay dark."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from test_lessons import attempt  # pyright: ignore
+
+    sys.path.pop(0)
+    good = {f"good{k}": attempt(level=level) for k, level in enumerate((210, 230, 250))}
+    bad = {f"bad{k}": attempt(level=level, success=False) for k, level in enumerate((60, 90))}
+    return {**good, **bad, "odd": attempt(success=None)}
+
+
+def test_heads_trained_on_own_episodes_order_them(qwen3_folder, attempts, tmp_path):
+    engine = LocalEngine(LocalCfg(folder=qwen3_folder, min_pixels=1024, max_pixels=1024))
+    cfg = HeadsCfg(max_frames=5, texts_per_episode=3, pairs=24, steps=150)
+    losses = fit_heads(engine, attempts, cfg, tmp_path / "heads")
+    assert losses[-1] < 0.5 * losses[0]
+    judge = RobometerJudge(engine, RobometerCfg(heads=tmp_path / "heads", max_frames=5))
+    rows = np.array([0, 5, 10, 15, 20])
+    good, bad = (
+        judge.score([query_of(attempts[name], "brighten", frames=rows)])[0]
+        for name in ("good1", "bad0")
+    )
+    assert np.corrcoef(good.progress, rows)[0, 1] > 0.9
+    assert good.success[-1] > 0.5 > bad.success.max()
+
+
+def test_texts_with_the_task_of_another_are_worth_nothing(qwen3_folder, attempts, tmp_path):
+    engine = LocalEngine(LocalCfg(folder=qwen3_folder, min_pixels=1024, max_pixels=1024))
+    dim = replace(attempts["good0"], attrs={"task": "dim"})
+    cfg = HeadsCfg(max_frames=4, texts_per_episode=2, pairs=2, steps=200)
+    fit_heads(engine, {"a": attempts["good0"], "b": dim}, cfg, tmp_path / "heads")
+    judge = RobometerJudge(engine, RobometerCfg(heads=tmp_path / "heads", max_frames=4))
+    rows = np.array([0, 10, 20])
+    (found,) = judge.score([query_of(attempts["good0"], "brighten", frames=rows)])
+    assert found.progress[-1] < 0.95  # the same film is also shown with a wrong task
+
+
+def test_heads_need_a_success(qwen3_folder, attempts, tmp_path):
+    engine = LocalEngine(LocalCfg(folder=qwen3_folder))
+    with pytest.raises(DataError, match="no episode succeeded"):
+        fit_heads(engine, {"bad": attempts["bad0"]}, HeadsCfg(), tmp_path)
+    with pytest.raises(ConfigError, match="max_frames is 3, but must be >= 4"):
+        HeadsCfg(max_frames=3)
