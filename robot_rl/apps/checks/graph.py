@@ -29,10 +29,11 @@ def check(namespace: str, duration_s: float = 2.0) -> list[Finding]:
 def listen(namespace: str, duration_s: float) -> Graph:
     """Subscribe to every topic of a namespace for `duration_s` seconds."""
     import rclpy  # type: ignore[import-not-found]
+    from rclpy.context import Context  # type: ignore[import-not-found]
     from rclpy.executors import SingleThreadedExecutor  # type: ignore[import-not-found]
 
     namespace = f"/{namespace.strip('/')}"
-    context = rclpy.Context()
+    context = Context()
     rclpy.init(args=[], context=context)
     node = rclpy.create_node(f"doctor_{uuid.uuid4().hex[:8]}", context=context)
     executor = SingleThreadedExecutor(context=context)

@@ -150,7 +150,7 @@ class BridgeLink:
             self._changed.notify_all()
 
     def _on_executed(self, message: JointState) -> None:
-        values = self._targets.pick(message.name, message.position)
+        values = self._targets.pick(list(message.name), message.position)
         if isinstance(values, str):
             self._node.get_logger().error(
                 f"executed command of another robot: {values}. Give the bridge's robot file.",

@@ -342,20 +342,21 @@ class StateReader:
 
     def _on_joints(self, topic: str, message: JointState) -> None:
         """Drivers order joints as they like, and may report arm and gripper apart."""
-        given = (topic, *message.name)
+        reported = list(message.name)
+        given = (topic, *reported)
         if given not in self._indices:
             self._indices[given] = [
-                (stream, [message.name.index(joint) for joint in joints])
+                (stream, [reported.index(joint) for joint in joints])
                 for stream, there, joints in self._parts
-                if there == topic and set(joints) <= set(message.name)
+                if there == topic and set(joints) <= set(reported)
             ]
         stamp_ns = ns_from_stamp(message.header.stamp)
         q = np.array(message.position, np.float64)
         dq = np.array(message.velocity, np.float64)
         tau = np.array(message.effort, np.float64)
-        if q.size != len(message.name):
+        if q.size != len(reported):
             self._node.get_logger().error(
-                f"{topic} holds {q.size} positions for {len(message.name)} names. It is not used.",
+                f"{topic} holds {q.size} positions for {len(reported)} names. It is not used.",
                 throttle_duration_sec=5.0,
             )
             return

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -119,11 +120,9 @@ class TwinNode(Node):
             (GRIPPER_COMMANDS, self._live.grip),
         ):
             self.create_subscription(
-                Float64MultiArray, topic, lambda m, take=take: self._on_command(take, m), COMMAND
+                Float64MultiArray, topic, partial(self._on_command, take), COMMAND
             )
-        self.create_subscription(
-            Int64, names.TWIN_RESET, lambda message: self._live.reset(message.data), COMMAND
-        )
+        self.create_subscription(Int64, names.TWIN_RESET, self._on_reset, COMMAND)
         self.create_timer(1.0, self._diagnose)
 
     def _open_camera(self, name: str) -> tuple[Any, Any, Any]:
@@ -141,6 +140,12 @@ class TwinNode(Node):
         except (ShapeError, NonFiniteError) as error:
             self._counts["refused"] += 1
             self.get_logger().warning(f"refused: {error}", throttle_duration_sec=1.0)
+
+    def _on_reset(self, message: Int64) -> None:
+        if message.data < 0:
+            self.get_logger().warning(f"refused: seed {message.data} is negative")
+            return
+        self._live.reset(message.data)
 
     def _on_parameters(self, changed: list[Parameter]) -> SetParametersResult:
         """Faults come and go; all else stays as it was started."""

@@ -193,7 +193,7 @@ class RecorderNode(Node):
         return callback
 
     def _on_executed(self, message: JointState) -> None:
-        found = self._names.pick(message.name, message.position)
+        found = self._names.pick(list(message.name), message.position)
         if isinstance(found, str):
             self.get_logger().error(
                 f"{names.BRIDGE_EXECUTED}: {found}. Task and robot file differ.",

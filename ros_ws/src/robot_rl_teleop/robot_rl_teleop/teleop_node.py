@@ -160,7 +160,7 @@ class TeleopNode(Node):
         self.status = json.loads(message.data)
 
     def _on_executed(self, message: JointState) -> None:
-        found = self._names.pick(message.name, message.position)
+        found = self._names.pick(list(message.name), message.position)
         if not isinstance(found, str):
             self.executed = found
             self._widths.start(found[1])
