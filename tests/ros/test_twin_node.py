@@ -157,10 +157,12 @@ def test_commands_that_are_no_commands_move_nothing(ros_graph):
     robot.command(np.zeros(6))
     robot.command([*start[:6], np.inf])
     robot.grip(np.nan)
-    ros_graph.wait_until(lambda: robot.child.output.count("refused"), "a word of refusal")
+    robot.seeds.publish(Int64(data=-1))
+    ros_graph.wait_until(lambda: robot.child.output.count("refused") > 1, "words of refusal")
     robot.hear_more(10)
     np.testing.assert_array_equal(robot.q, start)
     assert "joint command" in robot.child.output
+    assert "seed -1 is negative" in robot.child.output
 
 
 def test_the_arm_brakes_and_holds_when_the_commands_end(ros_graph):
