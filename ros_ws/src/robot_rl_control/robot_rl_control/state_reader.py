@@ -354,9 +354,9 @@ class StateReader:
         q = np.array(message.position, np.float64)
         dq = np.array(message.velocity, np.float64)
         tau = np.array(message.effort, np.float64)
-        if q.size != len(found):
+        if q.size != len(reported):
             self._node.get_logger().error(
-                f"{topic} holds {q.size} positions for {len(found)} names. It is not used.",
+                f"{topic} holds {q.size} positions for {len(reported)} names. It is not used.",
                 throttle_duration_sec=5.0,
             )
             return
