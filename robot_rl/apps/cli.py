@@ -29,6 +29,7 @@ VERBS = {
     "report": "make the page of one run",
     "compare": "make the page that compares runs",
     "data": "look into episode stores, check, mend, merge and split them",
+    "reward": "train a judge of progress, measure it, attack it, let it label",
     "doctor": "say what works on this machine, and how to mend what does not",
 }
 

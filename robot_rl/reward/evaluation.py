@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from robot_rl.errors import DataError, ShapeError
-from robot_rl.intervals import Interval, bootstrap
+from robot_rl.intervals import Interval, bootstrap, wilson
 from robot_rl.reward.detector import SuccessDetector
 from robot_rl.reward.metrics import (
     calibration_bins,
@@ -135,6 +135,10 @@ def evaluate(cases: Sequence[Case], detector: SuccessDetector, *, seed: int = 0)
         name: _interval(rows, lambda idx, f=figure: f(table, idx.astype(int)), seed)
         for name, figure in _FIGURES.items()
     }
+    for name, (column, of_success) in _RATES.items():
+        # Not a bootstrap: resamples of no false success never hold one.
+        hits = getattr(table, column)[table.success == of_success]
+        figures[name] = wilson(int(hits.sum()), len(hits))
     latency_ms = 1e3 * np.array([case.estimate.latency_s for case in cases])
     for name, share in (("latency_p50_ms", 0.5), ("latency_p95_ms", 0.95)):
         figures[name] = _interval(latency_ms, lambda v, q=share: float(np.quantile(v, q)), seed)
@@ -289,13 +293,13 @@ def _gap(table: _Table, rows: I64) -> float:
     return _mean(final[success]) - _mean(final[~success])
 
 
-def _of_failures(name: str) -> Callable[[_Table, I64], float]:
-    return lambda t, r: _mean(getattr(t, name)[r][~t.success[r]].astype(np.float64))
-
-
-def _of_successes(name: str) -> Callable[[_Table, I64], float]:
-    return lambda t, r: _mean(getattr(t, name)[r][t.success[r]].astype(np.float64))
-
+_RATES = {
+    "recall": ("verdict", True),
+    "false_positive": ("verdict", False),
+    "any_time_false_positive": ("is_any", False),
+    "too_early": ("is_early", True),
+}
+"""Rates over episodes: a column of `_Table`, and whether over successes or failures."""
 
 _FIGURES: dict[str, Callable[[_Table, I64], float]] = {
     "voc": lambda t, r: _mean(t.voc[r]),
@@ -308,10 +312,6 @@ _FIGURES: dict[str, Callable[[_Table, I64], float]] = {
     "success_failure_gap": _gap,
     "roc_auc": lambda t, r: roc_auc(t.held[r], t.success[r]),
     "f1": _f1,
-    "recall": _of_successes("verdict"),
-    "false_positive": _of_failures("verdict"),
-    "any_time_false_positive": _of_failures("is_any"),
-    "too_early": _of_successes("is_early"),
     "calibration_error": lambda t, r: expected_calibration_error(*_frames(t, r)),
     "judged": lambda t, r: _mean(t.valid[r]),
 }

@@ -52,7 +52,7 @@ def standing(query):
 
 @pytest.fixture
 def attacks(make_reach):
-    episodes = {str(k): make_reach(k, images=True) for k in range(4)}
+    episodes = {str(k): make_reach(k, images=True, hold=6) for k in range(4)}
     return recorded_attacks(episodes, "reach")
 
 
