@@ -137,8 +137,8 @@ def _sdl() -> tuple[Any, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it imports pkg_resources, which setuptools deplores
-            import pygame
-            from pygame._sdl2 import controller
+            import pygame  # type: ignore[import-not-found]
+            from pygame._sdl2 import controller  # type: ignore[import-not-found]
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "pygame", "teleop", "the gamepad") from error
     return pygame, controller
