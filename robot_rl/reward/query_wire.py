@@ -122,12 +122,9 @@ def _query(query: ProgressQuery) -> dict[str, Any]:
 def _unpack_query(row: Any) -> ProgressQuery:
     try:
         images = {
-            name: {str(key): unpack_array(image) for key, image in row[name].items()}
-            for name in _IMAGES
+            name: {str(key): _array(image) for key, image in row[name].items()} for name in _IMAGES
         }
-        vectors = {
-            name: None if row[name] is None else unpack_array(row[name]) for name in _VECTORS
-        }
+        vectors = {name: None if row[name] is None else _array(row[name]) for name in _VECTORS}
         if not isinstance(row["task"], str):
             raise TypeError("task is no text")
         stamps_s = np.array(row["stamps_s"], np.float64)
@@ -158,9 +155,9 @@ def _unpack_estimate(row: Any) -> ProgressEstimate:
         if not math.isfinite(latency_s):
             raise ConfigError("latency_s is not finite.")
         return ProgressEstimate(
-            **{name: unpack_array(row[name]) for name in _CURVES},  # type: ignore[arg-type]
-            hop=None if row["hop"] is None else unpack_array(row["hop"]),
-            valid=unpack_array(row["valid"]) == 1,
+            **{name: _array(row[name]) for name in _CURVES},  # type: ignore[arg-type]
+            hop=None if row["hop"] is None else _array(row["hop"]),
+            valid=_array(row["valid"]) == 1,
             model_id=str(row["model_id"]),
             version=int(row["version"]),
             latency_s=latency_s,
@@ -170,3 +167,8 @@ def _unpack_estimate(row: Any) -> ProgressEstimate:
         raise
     except (RobotRLError, ValueError, KeyError, TypeError, IndexError) as error:
         raise WireError(f"an estimate is malformed: {error}") from error
+
+
+def _array(value: Any) -> np.ndarray:
+    """An array of one's own: what lies in the message is read-only, which torch does not take."""
+    return unpack_array(value).copy()

@@ -104,6 +104,7 @@ def test_queries_and_estimates_survive_the_wire():
     queries = [film(4), felt(), film(1, seed=3)]
     for sent, received in zip(queries, unpack_queries(pack_queries(queries)), strict=True):
         same(sent, received)
+    assert unpack_queries(pack_queries(queries))[0].frames["top"].flags.writeable
     estimates = Brightness(version=5).score(queries)
     for sent, received in zip(estimates, unpack_estimates(pack_estimates(estimates)), strict=True):
         same(sent, received)
