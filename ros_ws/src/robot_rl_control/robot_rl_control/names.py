@@ -6,6 +6,8 @@ The contract between our nodes, and with whatever else runs beside them; types a
 `ros_ws/README.md`.
 """
 
+from robot_rl.control.targets import gripper_name
+
 __all__ = [
     "BRIDGE_EXECUTED",
     "BRIDGE_MODE",
@@ -53,11 +55,6 @@ TWIN_EPISODE = "twin/episode"
 EPISODE_GO = "episode/go"
 EPISODE_STATUS = "episode/status"
 RECORDER = "recorder"
-
-
-def gripper_name(arm: str) -> str:
-    """How the gripper of an arm is called among the joints of targets and executed commands."""
-    return f"{arm}_gripper"
 
 
 def color_image(camera: str) -> str:
