@@ -27,6 +27,7 @@ class RenderThread:
     Args:
         model: The scene.
         cameras: What to render.
+        is_wanted: Whether anybody looks at a camera; what nobody sees is not rendered.
         on_image: Takes a camera, its pixels, and the stamp [ns] of the scene that they show.
     """
 
@@ -34,9 +35,11 @@ class RenderThread:
         self,
         model: mujoco.MjModel,
         cameras: tuple[CameraSpec, ...],
+        is_wanted: Callable[[str], bool],
         on_image: Callable[[CameraSpec, U8, int], None],
     ) -> None:
-        self._model, self._cameras, self._on_image = model, cameras, on_image
+        self._model, self._cameras = model, cameras
+        self._is_wanted, self._on_image = is_wanted, on_image
         self._shown: tuple[Pose, int] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="render", daemon=True)
@@ -82,10 +85,11 @@ class RenderThread:
                 now_s = time.monotonic()
                 if due_s[camera.name] > now_s:
                     continue
-                pose, stamp_ns = self._shown
-                pose.write(data)
-                rig = rigs[camera.width_px, camera.height_px]
-                self._on_image(camera, rig.render(data, camera.name), stamp_ns)
+                if self._is_wanted(camera.name):
+                    pose, stamp_ns = self._shown
+                    pose.write(data)
+                    rig = rigs[camera.width_px, camera.height_px]
+                    self._on_image(camera, rig.render(data, camera.name), stamp_ns)
                 # What could not be rendered in time is left out, not made up for.
                 due_s[camera.name] = max(due_s[camera.name] + 1 / camera.rate_hz, now_s)
 

@@ -75,7 +75,9 @@ class TwinNode(Node):
         self._last_images: dict[str, list[tuple[Any, Any]]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="physics", daemon=True)
-        self._renderer = RenderThread(self._live.model, params.camera_specs, self._on_image)
+        self._renderer = RenderThread(
+            self._live.model, params.camera_specs, self._is_watched, self._on_image
+        )
         self._open()
         self._take_faults(params)
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -206,6 +208,9 @@ class TwinNode(Node):
             message = Float64MultiArray(data=state.signals[name].tolist())
             self._outbox.put(publisher, message, now_s)
 
+    def _is_watched(self, camera: str) -> bool:
+        return any(publisher.get_subscription_count() for publisher in self._images[camera])
+
     def _on_image(self, camera: CameraSpec, rgb: U8, stamp_ns: int) -> None:
         """Called by the thread that renders."""
         if camera.name not in self._params.frozen or camera.name not in self._last_images:
@@ -264,41 +269,23 @@ class TwinNode(Node):
         self._diagnostics.publish(message)
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
+def _live(node: TwinNode, stop: threading.Event) -> int:
+    """Let time pass until told to stop, or until a camera cannot be rendered."""
+    node.start()
+    try:
+        while not stop.wait(_LOOK_S) and node.error is None:
+            pass
+        error = node.error
+    finally:
+        node.finish()
+    if error is not None:
+        raise error
+    return 0
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM, or until its cameras cannot be rendered."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        node = TwinNode()
-    except RobotRLError as error:
-        get_logger("twin").fatal(str(error))
-        rclpy.try_shutdown()
-        return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
-    spinner.start()
-    node.start()
-    try:
-        while not stop.wait(0.2) and spinner.is_alive() and node.error is None:
-            pass
-        if node.error is not None:
-            node.get_logger().fatal(str(node.error))
-    finally:
-        failed = node.error is not None
-        node.finish()
-        executor.shutdown()
-        spinner.join(_JOIN_S)
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 2 if failed else 0
+    return run_node("twin", TwinNode, _live, args=args)
 
 
 if __name__ == "__main__":
