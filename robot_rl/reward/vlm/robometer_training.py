@@ -193,7 +193,7 @@ def _rewound(rows: I64, rng: np.random.Generator) -> I64:
 
 
 def _frames(episode: RecordedEpisode, rows: I64, cfg: HeadsCfg) -> U8:
-    name = chosen_camera(cfg.camera, {n: np.asarray(episode.obs[n]) for n in cameras_of(episode)})
+    name = chosen_camera(cfg.camera, dict.fromkeys(cameras_of(episode)))
     return np.asarray(episode.obs[name], np.uint8)[rows]
 
 

@@ -18,7 +18,7 @@ _MIN_FILM_FRAMES = 2
 """Models of the Qwen-VL family read films in pairs of frames."""
 
 
-def chosen_camera(name: str, images: Mapping[str, U8]) -> str:
+def chosen_camera(name: str, images: Mapping[str, object]) -> str:
     """`name`, or the first camera if it is "".
 
     Raises:

@@ -1,10 +1,12 @@
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from robot_rl.errors import CheckpointError, UnknownNameError
 from robot_rl.reward.progress import ProgressModel, ProgressQuery
+from robot_rl.reward.vlm import saved
 from robot_rl.reward.vlm.grm import GrmCfg, GrmJudge
 from robot_rl.reward.vlm.gvl import GvlCfg, GvlJudge
 from robot_rl.reward.vlm.logprob import LogProbCfg, LogProbJudge
@@ -272,6 +274,16 @@ def test_a_camera_that_is_not_there_is_named(serve, make_query):
     judge = GvlJudge(serve(lambda _: "").engine(), GvlCfg(camera="side"))
     with pytest.raises(UnknownNameError, match=r"unknown camera 'side'. Available: front"):
         judge.score([make_query(2)])
+
+
+def test_the_example_in_the_documentation_is_a_judge(tmp_path):
+    text = Path(saved.__file__).with_name("README.md").read_text()
+    (example,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "judge.json").write_text(example)
+    judge = load_judge(tmp_path)
+    assert judge.model_id.startswith("roboreward:RoboReward-4B:")
+    judge.engine.close()
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(saved.JUDGES)
 
 
 def test_a_folder_without_a_judge_is_refused(tmp_path):
