@@ -6,31 +6,26 @@ Frames are published by the threads that grab them, never by a timer. A camera t
 publishes nothing until it is back; one that stays away ends the node with exit code 1.
 """
 
-import contextlib
-import signal
 import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.logging import get_logger
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from robot_rl_control import names
 from robot_rl_control.convert import image_message
 from robot_rl_control.params import read_params
 from robot_rl_control.qos import SENSOR, STATE
+from robot_rl_control.running import run_node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from robot_rl.cameras.capture import CameraState, Capture
 from robot_rl.cameras.cfg import CameraCfg, load_cameras
 from robot_rl.cameras.frame import Frame
 from robot_rl.cameras.grabber import make_grabber
-from robot_rl.errors import ConfigError, RobotRLError, UnknownNameError
+from robot_rl.errors import ConfigError, UnknownNameError
 from robot_rl_camera.messages import (
     compressed_message,
     depth_message,
@@ -129,17 +124,8 @@ class _CameraTopics:
             self._compressed.publish(compressed_message(frame.rgb, stamp, self._frame_id))
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
-
-
-def _run(node: CameraNode, stop: threading.Event) -> int:
+def _capture(node: CameraNode, stop: threading.Event) -> int:
     """Capture until told to stop (0) or until a camera fails for good (1)."""
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
-    spinner.start()
     node.start()
     try:
         while not stop.wait(_LOOK_S):
@@ -150,28 +136,11 @@ def _run(node: CameraNode, stop: threading.Event) -> int:
         return 0
     finally:
         node.finish()
-        executor.shutdown()
-        spinner.join(_DIAGNOSTICS_S)
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT, SIGTERM or the failure of a camera."""
-    # rclpy's own handlers would close the graph under the threads that publish.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        node = CameraNode()
-        try:
-            return _run(node, stop)
-        finally:
-            node.destroy_node()
-    except RobotRLError as error:
-        get_logger("camera").fatal(str(error))
-        return 2
-    finally:
-        rclpy.try_shutdown()
+    return run_node("camera", CameraNode, _capture, args=args)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ of its own on an absolute monotonic schedule (an rclpy timer loses a third of it
 images), and publishes what comes out. `ros_ws/README.md` lists topics and services.
 """
 
-import contextlib
-import signal
 import sys
 import threading
 import time
@@ -17,13 +15,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import TwistStamped
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.logging import get_logger
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
@@ -32,19 +26,21 @@ from robot_rl.control.bridge import Bridge, Tick
 from robot_rl.control.bridge_inputs import Stamp
 from robot_rl.control.robot_file import RobotFile, load_robot
 from robot_rl.control.targets import TargetNames
-from robot_rl.errors import ConfigError, RobotRLError
+from robot_rl.errors import ConfigError
 from robot_rl.types import F64
 from robot_rl_control import names
 from robot_rl_control.drivers import JointCommands, JointStates
 from robot_rl_control.grippers import GripperCommands
 from robot_rl_control.params import ArmBridgeParams, read_params
 from robot_rl_control.qos import COMMAND, LATCHED, STATE
+from robot_rl_control.running import run_node
 
 __all__ = ["ArmBridge", "main"]
 
 _EXECUTED_EVERY = 5  # ticks
 _RETRY_S = 0.2  # of activating, with `autostart`
 _WATCH_S = 0.1  # between looks for another publisher: within every watchdog
+_LOOK_S = 0.2  # between looks at the ticking thread
 _BRAKE_S = 5.0  # longest time that braking may take before it is given up
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -323,38 +319,20 @@ class ArmBridge(LifecycleNode):
         self._diagnostics.publish(message)
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
+def _command(node: ArmBridge, stop: threading.Event) -> int:
+    """Let the bridge tick until told to stop (0) or until its thread breaks (1)."""
+    try:
+        while not stop.wait(_LOOK_S):
+            if not node.is_alive:
+                return 1
+        return 0
+    finally:
+        node.finish()
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; the arm is at rest when it returns."""
-    # rclpy's own handlers would close the graph before the last commands are out.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        node = ArmBridge()
-    except RobotRLError as error:
-        get_logger("arm_bridge").fatal(str(error))
-        rclpy.try_shutdown()
-        return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
-    spinner.start()
-    try:
-        while not stop.wait(0.2) and spinner.is_alive() and node.is_alive:
-            pass
-    finally:
-        node.finish()
-        executor.shutdown()
-        spinner.join(_BRAKE_S)
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 0 if stop.is_set() else 1
+    return run_node("arm_bridge", ArmBridge, _command, args=args)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ not, time slips, which `/diagnostics` tells. Images are rendered in another thre
 puts the scene at the start of a seed, and `twin/episode` says that it stands there.
 """
 
-import contextlib
 import json
-import signal
 import sys
 import threading
 import time
@@ -19,20 +17,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
 from robot_rl_camera.messages import compressed_message, info_message, optical_frame
 from robot_rl_control import names
 from robot_rl_control.convert import image_message, pose_message, stamp_from_ns
 from robot_rl_control.params import read_params
 from robot_rl_control.qos import COMMAND, LATCHED, SENSOR, STATE
+from robot_rl_control.running import run_node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray, Int64, String
 
@@ -49,6 +44,7 @@ __all__ = ["GRIPPER_COMMANDS", "JOINT_COMMANDS", "TwinNode", "main"]
 
 JOINT_COMMANDS = "forward_position_controller/commands"
 GRIPPER_COMMANDS = "gripper_controller/commands"
+_LOOK_S = 0.2  # between looks at the renderer
 _JOIN_S = 10.0
 
 

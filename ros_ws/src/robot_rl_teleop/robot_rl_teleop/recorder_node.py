@@ -6,10 +6,8 @@ It sees what a policy will see (the env's own observation builder) and keeps wha
 after all limits (`arm_bridge/executed`), as actions in the env's units.
 """
 
-import contextlib
 import json
 import math
-import signal
 import sys
 import threading
 import time
@@ -18,22 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.logging import get_logger
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from robot_rl_control import names
 from robot_rl_control.convert import ns_from_stamp
 from robot_rl_control.params import read_params
 from robot_rl_control.qos import LATCHED, STATE
+from robot_rl_control.running import run_node
 from robot_rl_control.state_reader import StateReader
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from robot_rl.control.targets import TargetNames
-from robot_rl.errors import PortError, RobotRLError
+from robot_rl.errors import PortError
 from robot_rl.replay.opening import open_or_create
 from robot_rl.replay.recorder import Recorder
 from robot_rl.replay.schema import CameraMeta, StoreMeta
@@ -246,36 +241,15 @@ def _sentence(status: dict[str, Any]) -> str:
     return f"{words} ({why})" if why else words
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
+def _record(node: RecorderNode, stop: threading.Event) -> int:
+    """Record until told to stop, or until there is enough."""
+    node.run(stop)
+    return 0
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT, SIGTERM, or until enough is recorded."""
-    # rclpy's own handlers would close the graph before the last status is out.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        node = RecorderNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
-        spinner.start()
-        try:
-            node.run(stop)
-        finally:
-            executor.shutdown()
-            spinner.join(2.0)
-            node.destroy_node()
-        return 0
-    except RobotRLError as error:
-        get_logger("recorder").fatal(str(error))
-        return 2
-    finally:
-        rclpy.try_shutdown()
+    return run_node("recorder", RecorderNode, _record, args=args)
 
 
 if __name__ == "__main__":

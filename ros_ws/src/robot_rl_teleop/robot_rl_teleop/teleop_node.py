@@ -6,29 +6,23 @@ The device is read from a thread on an absolute schedule; the switch (`teleop/ac
 at each read, so that the arm holds within a tenth of a second when this node dies.
 """
 
-import contextlib
 import json
-import signal
 import sys
 import threading
 import time
 from typing import Any
 
-import rclpy
 from geometry_msgs.msg import TwistStamped
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.logging import get_logger
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from robot_rl_control import names
 from robot_rl_control.params import read_params
 from robot_rl_control.qos import COMMAND, LATCHED, STATE
+from robot_rl_control.running import run_node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
 
 from robot_rl.control.targets import TargetNames
-from robot_rl.errors import RobotRLError
 from robot_rl.teleop.devices.device import Event, Sample
 from robot_rl.types import F64, RobotSpec
 from robot_rl_teleop.hands import make_device
@@ -200,36 +194,15 @@ class _GripperWishes:
         return now_s < self._until_s
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
+def _operate(node: TeleopNode, stop: threading.Event) -> int:
+    """Pass the device's motion on until told to stop, or until the person quits."""
+    node.run(stop)
+    return 0
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT, SIGTERM, or until the person quits."""
-    # rclpy's own handlers would close the graph before the switch is let go.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        node = TeleopNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
-        spinner.start()
-        try:
-            node.run(stop)
-        finally:
-            executor.shutdown()
-            spinner.join(2.0)
-            node.destroy_node()
-        return 0
-    except RobotRLError as error:
-        get_logger("teleop").fatal(str(error))
-        return 2
-    finally:
-        rclpy.try_shutdown()
+    return run_node("teleop", TeleopNode, _operate, args=args)
 
 
 if __name__ == "__main__":
