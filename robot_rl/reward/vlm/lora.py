@@ -78,11 +78,11 @@ class LoraLinear(nn.Module):
     def add(self, name: str, cfg: LoraCfg) -> None:
         """Add an adapter that changes nothing yet: A is random, B is zero."""
         inputs, outputs = self.base.in_features, self.base.out_features
-        where = {"device": self.base.weight.device, "dtype": torch.float32}
-        down = torch.empty(cfg.rank, inputs, **where)
+        device = self.base.weight.device
+        down = torch.empty(cfg.rank, inputs)  # drawn here, so that a seed means one on any device
         nn.init.kaiming_uniform_(down, a=math.sqrt(5))  # as peft does
-        self.down[name] = nn.Parameter(down)
-        self.up[name] = nn.Parameter(torch.zeros(outputs, cfg.rank, **where))
+        self.down[name] = nn.Parameter(down.to(device))
+        self.up[name] = nn.Parameter(torch.zeros(outputs, cfg.rank, device=device))
         self.scale[name] = cfg.alpha / cfg.rank
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
