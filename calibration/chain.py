@@ -21,7 +21,7 @@ from calibration.detect import BoardView
 from robot_rl.geometry import matrix_from_rotvec, transform_inverse
 from robot_rl.types import F64
 
-__all__ = ["Chain", "Forward", "Noise", "Refined", "State", "refine"]
+__all__ = ["Chain", "Forward", "Noise", "Refined", "State", "refine", "view_information"]
 
 Forward = Callable[[F64], F64]
 """Joint positions (..., n) [rad] to tool poses T_base_tcp (..., 4, 4)."""
@@ -219,6 +219,20 @@ def refine(chain: Chain, start: State, noise: Noise, joints: F64 | None = None) 
     std = np.zeros(13 + n)
     std[free] = np.sqrt(np.diag(problem.covariance(problem.equations(state))))
     return Refined(state=state, std=std, cost=cost)
+
+
+def view_information(chain: Chain, state: State, noise: Noise) -> F64:
+    """What each view tells: (v, 12 + n, 12 + n) of X, Z and offsets, its joint noise taken out."""
+    n = chain.q_rad.shape[1]
+    free = np.ones(13 + n, bool)
+    free[12] = False
+    problem = _Problem(chain=chain, noise=replace(noise, offset_rad=0.0), free=free)
+    found = []
+    for i in range(len(chain.q_rad)):
+        one = replace(problem, chain=chain.select([i]))
+        e = one.equations(state.without_slack(1))
+        found.append(e.A - e.B[0] @ np.linalg.solve(e.D[0], e.B[0].T))
+    return np.array(found)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

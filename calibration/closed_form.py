@@ -11,6 +11,7 @@ cannot tell, a board of another size, a camera of another mount, views of anothe
 Ref: Park and Martin 1994, "Robot sensor calibration: solving AX = XB on the Euclidean group".
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +21,15 @@ from robot_rl.errors import DataError
 from robot_rl.geometry import rotvec_from_matrix, transform_inverse
 from robot_rl.types import F64, I64
 
-__all__ = ["ClosedForm", "Mount", "arm_transform", "consistent_views", "misfit", "solve"]
+__all__ = [
+    "ClosedForm",
+    "Mount",
+    "arm_transform",
+    "camera_error",
+    "consistent_views",
+    "misfit",
+    "solve",
+]
 
 Mount = Literal["hand", "world"]
 
@@ -45,6 +54,36 @@ class ClosedForm:
 def arm_transform(mount: Mount, T_base_tcp: F64) -> F64:
     """G (..., 4, 4) of tool poses."""
     return transform_inverse(T_base_tcp) if mount == "hand" else T_base_tcp
+
+
+def camera_error(
+    mount: Mount,
+    forward: Callable[[F64], F64],
+    found: tuple[F64, F64],
+    true: tuple[F64, F64],
+) -> F64:
+    """(4, 4) by which a calibrated camera is off, in its own frame.
+
+    An offset of the last joint is a turn of a camera on the hand, and one of the first joint
+    turns base and world camera alike: no view tells them from X. Each X is therefore compared
+    with its own offset of that joint applied.
+
+    Args:
+        mount: Where the camera is.
+        forward: The arm's kinematics.
+        found: X (4, 4) and joint offsets (n,) [rad].
+        true: The same.
+    """
+    placed = []
+    for X, offset in (found, true):
+        alone = np.zeros(len(offset))
+        alone[-1 if mount == "hand" else 0] = offset[-1 if mount == "hand" else 0]
+        still, turned = forward(np.zeros(len(offset))), forward(alone)
+        if mount == "hand":
+            placed.append(transform_inverse(still) @ turned @ X)
+        else:
+            placed.append(still @ transform_inverse(turned) @ X)
+    return transform_inverse(placed[1]) @ placed[0]
 
 
 def solve(G: F64, B: F64) -> ClosedForm:

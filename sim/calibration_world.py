@@ -11,8 +11,10 @@ import numpy as np
 
 from calibration.board import BoardCfg
 from calibration.camera import CameraModel
+from calibration.chain import Chain, Noise, State
 from calibration.closed_form import Mount
 from calibration.detect import FEWEST_CORNERS, BoardView
+from calibration.plan import choose_views
 from robot_rl.control.franka import franka_arm
 from robot_rl.control.kinematics import forward, solve_ik
 from robot_rl.errors import ConfigError
@@ -23,6 +25,7 @@ __all__ = ["CalibrationWorld", "Faults", "draw_world", "plan_views", "wiggle"]
 
 _CANDIDATES = 120
 _RIM_PX = 12.0
+_START_SPREAD_RAD = 0.5
 _WIGGLE_HZ = (0.5, 0.8)
 _WIGGLE_RAD = 0.12
 
@@ -93,24 +96,6 @@ class CalibrationWorld:
         noise = self.faults.corner_px * rng.normal(size=(len(ids), 2))
         return BoardView(ids=ids.astype(np.int64), corners_px=pixels[ids] + noise)
 
-    def same_hand_eye(self, X: F64, offset_rad: F64) -> F64:
-        """(4, 4) error of a calibrated X that no choice of unobservable offsets could undo.
-
-        An offset of the last joint is a turn of a camera on the hand; one of the first joint
-        turns base and world camera alike. Both are compared with their own offsets applied.
-        """
-        joint = self.arm.dof - 1 if self.mount == "hand" else 0
-        q, axis = np.zeros(self.arm.dof), np.eye(self.arm.dof)[joint]
-
-        def effective(X: F64, offset: float) -> F64:
-            turned = self.forward(q + offset * axis)
-            if self.mount == "hand":
-                return turned @ X
-            return self.forward(q) @ transform_inverse(turned) @ X
-
-        true = effective(self.X, self.offset_rad[joint])
-        return transform_inverse(true) @ effective(X, offset_rad[joint])
-
 
 def draw_world(
     mount: Mount,
@@ -129,11 +114,11 @@ def draw_world(
     to_centre[:3, 3] = -board.centre_m
     if mount == "hand":
         X = _pose((0.07, 0.0, -0.12), (0.0, -0.25, 0.0)) @ _turn_z(np.pi / 2)
-        flat = _pose((0.5, 0.0, 0.0), (np.pi, 0.0, 0.0))  # z of the board goes into the table
+        flat = _pose((0.5, 0.0, 0.07), (np.pi, 0.0, 0.0))  # z of the board goes into the table
         Z = flat @ to_centre
     else:
         X = _look(np.array([1.15, -0.35, 0.65]), np.array([0.45, 0.0, 0.4]))
-        held = _pose((0.03, 0.0, 0.06), (0.0, 0.0, 0.0))
+        held = _pose((0.07, 0.0, 0.06), (0.0, 0.0, 0.0))
         held[:3, :3] = np.array([[0, 0, -1.0], [1.0, 0, 0], [0, -1.0, 0]])  # it faces ahead
         Z = held @ to_centre
     offset = np.deg2rad(faults.joint_offset_deg) * rng.normal(size=arm.dof)
@@ -149,27 +134,47 @@ def draw_world(
     )
 
 
-def plan_views(world: CalibrationWorld, count: int, seed: int = 0) -> F64:
+def plan_views(world: CalibrationWorld, count: int, seed: int = 0, *, spare: int = 6) -> F64:
     """(count, n) [rad] encoder readings from which the board is well seen, all about it.
+
+    Args:
+        world: The rig.
+        count: How many.
+        seed: Draws the candidates.
+        spare: How many candidates each view is the best of; 1 takes them as they are drawn.
 
     Raises:
         ConfigError: The arm reaches too few such poses.
     """
     rng = np.random.default_rng(seed)
+    q, views = _candidates(world, spare * count, rng)
+    if spare == 1:
+        return q
+    chain = Chain.build(world.camera, world.board, world.mount, world.forward, views, q)
+    noise = Noise(corner_px=0.1, joint_rad=2e-4, offset_rad=0.01)
+    state = State.start(world.X, world.Z, *q.shape)
+    return q[choose_views(chain, state, noise, count)]
+
+
+def _candidates(
+    world: CalibrationWorld, count: int, rng: np.random.Generator
+) -> tuple[F64, list[BoardView]]:
+    """(count, n) [rad] within reach, and what is seen from there."""
     X_inv, Z_inv = transform_inverse(world.X), transform_inverse(world.Z)
-    found: list[F64] = []
+    found: list[tuple[F64, BoardView]] = []
     for _ in range(40):
         C = np.stack([_draw_board_in_camera(world, rng) for _ in range(_CANDIDATES)])
         if world.mount == "hand":
             T = world.Z @ transform_inverse(C) @ X_inv
         else:
             T = world.X @ C @ Z_inv
-        start = world.arm.home_rad + 0.3 * rng.normal(size=(_CANDIDATES, world.arm.dof))
+        start = world.arm.home_rad + _START_SPREAD_RAD * rng.normal(size=(len(C), world.arm.dof))
         q, ok = solve_ik(world.arm, T, start, iterations=40)
         ok &= T[:, 2, 3] > 0.04
-        found += [one for one in q[ok] if world.see(one, rng) is not None]
+        seen = ((one, world.see(one, rng)) for one in q[ok])
+        found += [(one, view) for one, view in seen if view is not None]
         if len(found) >= count:
-            return np.stack(found[:count])
+            return np.stack([one for one, _ in found[:count]]), [v for _, v in found[:count]]
     raise ConfigError(
         f"the arm reaches {len(found)} of {count} views of the board. Place the board nearer."
     )
@@ -178,7 +183,7 @@ def plan_views(world: CalibrationWorld, count: int, seed: int = 0) -> F64:
 def wiggle(world: CalibrationWorld, t_s: F64, seed: int = 0) -> F64:
     """(k, n) [rad] encoder readings at times (k,) of an arm that swings before the board."""
     rng = np.random.default_rng(seed)
-    centre = plan_views(world, 1, seed)[0]
+    centre = plan_views(world, 1, seed, spare=1)[0]
     phase = rng.uniform(0, 2 * np.pi, size=(len(_WIGGLE_HZ), world.arm.dof))
     swing = np.zeros((len(t_s), world.arm.dof))
     for hz, start in zip(_WIGGLE_HZ, phase, strict=True):

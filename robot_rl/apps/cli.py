@@ -30,6 +30,7 @@ VERBS = {
     "compare": "make the page that compares runs",
     "data": "look into episode stores, check, mend, merge and split them",
     "reward": "train a judge of progress, measure it, attack it, let it label",
+    "calibrate": "print boards; measure cameras, joints and delays; say how far to trust them",
     "doctor": "say what works on this machine, and how to mend what does not",
 }
 

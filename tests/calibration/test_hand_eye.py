@@ -3,7 +3,7 @@ import pytest
 
 from calibration.board import BoardCfg
 from calibration.chain import Chain, Noise, State, refine
-from calibration.closed_form import arm_transform, consistent_views, solve
+from calibration.closed_form import arm_transform, camera_error, consistent_views, solve
 from calibration.detect import board_pose
 from calibration.hand_eye import HandEyeCfg, calibrate_hand_eye
 from robot_rl.errors import ConfigError, DataError
@@ -29,7 +29,7 @@ def calibrate(world, q, views, cfg=None, mount=None, board=None):
 
 def errors(world, X, offset):
     """[m] and [rad]."""
-    E = world.same_hand_eye(X, offset)
+    E = camera_error(world.mount, world.forward, (X, offset), (world.X, world.offset_rad))
     return np.linalg.norm(E[:3, 3]), np.linalg.norm(rotvec_from_matrix(E[:3, :3]))
 
 
@@ -122,7 +122,9 @@ def test_deviations_are_honest():
     for seed in range(4):
         world = draw_world("hand", seed)
         found = calibrate(world, *record(world, seed=seed))
-        position = np.abs(world.same_hand_eye(found.X, found.offset_rad)[:3, 3])
+        true = world.X, world.offset_rad
+        E = camera_error("hand", world.forward, (found.X, found.offset_rad), true)
+        position = np.abs(E[:3, 3])
         scores.append(position / found.std[:3])
     assert 0.3 < np.sqrt(np.mean(np.square(scores))) < 2.0
 
