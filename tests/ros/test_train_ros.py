@@ -43,7 +43,7 @@ def materials(tmp_path):
 
 def patient_robot(folder: Path) -> str:
     """The twin's file, for a machine so busy that the bridge hears late of a new scene."""
-    text = ROBOT.read_text().replace("tracking_error_rad: 0.3", "tracking_error_rad: 3.0")
+    text = ROBOT.read_text().replace("tracking_error_rad: 1.0", "tracking_error_rad: 3.0")
     (folder / "twin.yaml").write_text(text)
     return str(folder / "twin.yaml")
 
