@@ -106,7 +106,7 @@ def fit_embedded(
         tasks=corpus.tasks,
     )
     held_out = []
-    for k in np.flatnonzero(fold < cfg.members):
+    for k in map(int, np.flatnonzero(fold < cfg.members)):
         lesson = lessons[k]
         query = query_of(lesson.episode, lesson.task)
         estimate = model.score_by(int(fold[k]), query)

@@ -219,7 +219,8 @@ def _order(
     """Correlation of progress with time, of a success."""
     if not case.success or estimate is None or estimate.valid.sum() < 3:
         return float("nan")
-    return how(estimate.progress[estimate.valid], case.query.stamps_s[estimate.valid])
+    judged = estimate.progress[estimate.valid].astype(np.float64)
+    return how(judged, case.query.stamps_s[estimate.valid])
 
 
 def _error(case: Case) -> float:

@@ -21,7 +21,8 @@ __all__ = [
 
 def pearson(a: ArrayLike, b: ArrayLike) -> float:
     """Linear correlation of two arrays (n,); NaN where one of them does not vary."""
-    x, y = (np.asarray(v, np.float64) - np.mean(v) for v in (a, b))
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    x, y = x - x.mean(), y - y.mean()
     size = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / size if size > 1e-12 else float("nan")
 

@@ -70,7 +70,7 @@ class PotentialShaper:
 
     def potential(self, phi: F32, sigma: F32) -> F32:
         """The lower confidence bound of progress, within [0, 1]; NaN where progress is unknown."""
-        return np.clip(phi - self.cfg.caution * sigma, 0.0, 1.0)
+        return np.clip(phi - self.cfg.caution * sigma, 0.0, 1.0).astype(np.float32)
 
     def rewards(
         self, table: PotentialTable, rows: I64, next_rows: I64, discount: F32, *, step: int = 0

@@ -26,7 +26,7 @@ def text_vector(instruction: str) -> F32:
         code = zlib.crc32(piece.encode())
         vector[code % TEXT_DIM] += 1.0 if code >> 16 & 1 else -1.0
     length = np.linalg.norm(vector)
-    return vector / length if length else vector
+    return (vector / length).astype(np.float32) if length else vector
 
 
 def _pieces(instruction: str) -> Iterator[str]:

@@ -42,8 +42,9 @@ class Scaling:
     @classmethod
     def fit(cls, vectors: F32) -> "Scaling":
         """Fit on (N, D)."""
+        mean = vectors.mean(0, dtype=np.float64)
         std = np.maximum(vectors.std(0, dtype=np.float64), 0.01)
-        return cls(mean=vectors.mean(0, dtype=np.float64).astype(np.float32), std=np.float32(std))
+        return cls(mean=mean.astype(np.float32), std=std.astype(np.float32))
 
     def __call__(self, vectors: F32) -> Tensor:
         """Z-scores (N, D)."""
