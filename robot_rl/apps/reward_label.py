@@ -22,12 +22,12 @@ from robot_rl.replay.schema import EpisodeInfo
 from robot_rl.replay.store import EpisodeStore
 from robot_rl.reward.detector import SuccessDetector, Verdict
 from robot_rl.reward.episodes import query_of
+from robot_rl.reward.labeler import keyframes_of
 from robot_rl.reward.potentials import FramePotentials
 from robot_rl.reward.progress import ProgressModel
 from robot_rl.reward.retraining import is_trusted
-from robot_rl.types import F64, I64
 
-__all__ = ["ANNOTATION", "Cfg", "keyframes", "main"]
+__all__ = ["ANNOTATION", "Cfg", "main"]
 
 ANNOTATION = "progress"
 """Kind of the annotation that holds an episode's potentials."""
@@ -74,15 +74,6 @@ def main(cfg: Cfg) -> int:
     return 0
 
 
-def keyframes(stamps_s: F64, every_s: float) -> I64:
-    """Indices (K,) of frames at least `every_s` apart, the first and the last among them."""
-    kept = [0]
-    for k in range(1, len(stamps_s)):
-        if stamps_s[k] - stamps_s[kept[-1]] >= every_s - 1e-6:
-            kept.append(k)
-    return np.unique([*kept, len(stamps_s) - 1])
-
-
 def _is_current(store: EpisodeStore, info: EpisodeInfo, model: ProgressModel) -> bool:
     """Whether this very model has judged this very episode."""
     try:
@@ -103,7 +94,7 @@ def _label(
 ) -> None:
     """Judge one episode, and keep what was found."""
     episode = store.read(info.id)
-    frames = keyframes(np.asarray(episode.t_s), cfg.every_s)
+    frames = keyframes_of(np.asarray(episode.t_s), cfg.every_s)
     query = query_of(episode, instruction_of(info.task, cfg.task), frames=frames)
     estimate = model.score([query])[0]
     human = info.outcome == "success" if is_trusted(info.label_source) else None

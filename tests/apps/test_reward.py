@@ -9,7 +9,6 @@ from robot_rl.apps import cli, reward_audit, reward_label, reward_train
 from robot_rl.apps.collect import ExpertDriver
 from robot_rl.apps.envs import make_env
 from robot_rl.apps.reward_data import cases_of, instruction_of, load_judge
-from robot_rl.apps.reward_label import keyframes
 from robot_rl.apps.reward_probes import Prober, steps_to_go
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.replay.schema import StoreMeta
@@ -130,12 +129,6 @@ def test_an_audit_tries_recordings_and_the_twin(model, stores, capsys):
         assert kind in out
     page = (model / "audit.html").read_text()
     assert ("fooled" in page) and code in (0, 1)
-
-
-def test_keyframes_hold_the_first_and_the_last_frame():
-    assert keyframes(np.arange(7) * 0.1, 0.25).tolist() == [0, 3, 6]
-    assert keyframes(np.arange(4) * 0.1, 0.0).tolist() == [0, 1, 2, 3]
-    assert keyframes(np.arange(3) * 0.1, 9.0).tolist() == [0, 2]
 
 
 def test_an_instruction_is_given_known_or_the_name():
