@@ -29,7 +29,7 @@ from sim.tasks import make_twin  # noqa: E402
 
 ROBOTS = Path(__file__).resolve().parents[2] / "ros_ws/src/robot_rl_bringup/config/robots"
 PATIENT = {  # watchdogs that a loaded machine does not trip
-    "command_timeout_s": 0.6,
+    "command_timeout_s": 1.0,
     "observation_age_s": 5.0,
     "state_timeout_s": 5.0,
     "tracking_window_s": 5.0,
@@ -47,7 +47,7 @@ class Rig:
         self.graph, self.twin, self.ports = graph, make_twin(task), []
         self.robot = graph.spawn(
             "robot_rl_sim.twin_node",
-            params={"task": task, "command_timeout_s": 1.0, **(twin or {})},
+            params={"task": task, "command_timeout_s": 2.0, **(twin or {})},
         )
         self.bridge = graph.spawn(
             "robot_rl_control.arm_bridge", params={"robot": str(self.file), "autostart": True}
