@@ -20,7 +20,7 @@ from calibration.sheet import raster
 from robot_rl.errors import ConfigError
 from robot_rl.geometry import transform_inverse
 from robot_rl.types import F64, U8
-from sim.arm import add_arm, body_name, split_transform
+from sim.arm import FINGERS, add_arm, body_name, split_transform
 from sim.calibration_world import CalibrationWorld, plan_views, wiggle
 from sim.cameras import CameraRig
 from sim.scene import empty_scene
@@ -31,7 +31,6 @@ _CAMERA, _BOARD = "eye", "board"
 _RIM = 0.375  # of white paper around the squares, in squares
 _SQUARE_PX = 96  # of the texture; whole, like the rim, so that no edge is rounded
 _OPEN_JOINT = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenCV's camera to MuJoCo's
-_SWING_S = 6.0
 _SWING_HZ = 15.0
 _JOINTS_HZ = 100.0
 _BEFORE_S = 0.6  # joints recorded before the first image
@@ -72,6 +71,7 @@ class CalibrationScene:
         self._data = mujoco.MjData(self._model)
         joints = [self._model.joint(name).qposadr[0] for name in world.arm.joint_names]
         self._joints = np.array(joints)
+        _open_gripper(self._model, self._data, world)
         self._rig = CameraRig(self._model, width, height)
 
     def image(self, q_true_rad: F64, rng: np.random.Generator) -> U8:
@@ -99,6 +99,7 @@ def film_session(
     seed: int = 0,
     lens: Lens | None = None,
     images: bool = True,
+    swing_s: float = 6.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Session:
     """Record a session of the rig: still views, then a swing before the board.
@@ -111,6 +112,7 @@ def film_session(
         seed: Draws views and noise.
         lens: Blur and noise of the images.
         images: Whether images are rendered; else corners are projected and given the rig's noise.
+        swing_s: How long the arm swings.
         progress: Is told how many images of how many are done.
     """
     rng = np.random.default_rng([seed, 1])
@@ -129,8 +131,8 @@ def film_session(
     session = Session.create(path, cfg)
     session.add_truth(_truth(world))
     scene = CalibrationScene(world, lens) if images else None
-    swing_s = np.arange(0.0, _SWING_S, 1 / _SWING_HZ) + _BEFORE_S
-    total = views + len(swing_s)
+    stamps_s = np.arange(0.0, swing_s, 1 / _SWING_HZ) + _BEFORE_S
+    total = views + len(stamps_s)
 
     def add(done: int, stamp_s: float, q_true: F64, q_rad: F64 | None) -> None:
         if scene is not None:
@@ -143,12 +145,12 @@ def film_session(
     try:
         for i, q in enumerate(plan_views(world, views, seed)):
             add(i, -10.0 * (views - i), world.true_joints(q, rng), q)
-        joints_s = np.arange(0.0, _BEFORE_S + _SWING_S + 0.1, 1 / _JOINTS_HZ)
+        joints_s = np.arange(0.0, _BEFORE_S + swing_s + 0.1, 1 / _JOINTS_HZ)
         noise = np.deg2rad(world.faults.joint_noise_deg)
         for t, q in zip(joints_s, wiggle(world, joints_s, seed), strict=True):
             session.add_joints(float(t), q + noise * rng.normal(size=q.shape))
-        shown = wiggle(world, swing_s - world.faults.delay_s, seed) + world.offset_rad
-        for i, (t, q) in enumerate(zip(swing_s, shown, strict=True)):
+        shown = wiggle(world, stamps_s - world.faults.delay_s, seed) + world.offset_rad
+        for i, (t, q) in enumerate(zip(stamps_s, shown, strict=True)):
             add(views + i, float(t), q, None)
     finally:
         if scene is not None:
@@ -190,6 +192,14 @@ def _truth(world: CalibrationWorld) -> dict[str, object]:
         "offset_rad": world.offset_rad,
         "delay_s": world.faults.delay_s,
     }
+
+
+def _open_gripper(model: mujoco.MjModel, data: mujoco.MjData, world: CalibrationWorld) -> None:
+    """Spread the fingers, as they are drawn over reports."""
+    if world.arm.gripper is not None:
+        for side in FINGERS:
+            slide = model.joint(body_name(world.arm, f"{side}_slide")).qposadr[0]
+            data.qpos[slide] = 0.5 * world.arm.gripper.max_width_m
 
 
 def _lookup(world: CalibrationWorld, focal_px: float) -> tuple[int, int, np.ndarray]:

@@ -82,6 +82,8 @@ class Twin:
     """Camera on the hand, or in the world with the board on the hand."""
     views: int = 20
     """Of the arm standing still."""
+    swing_s: float = 6.0
+    """How long the arm swings, for the delay."""
     seed: int = 0
     """Draws rig, faults and noise."""
     joint_offset_deg: float = 0.3
@@ -232,6 +234,7 @@ def _twin(args: Twin, out: Output) -> int:
         seed=args.seed,
         lens=Lens(blur_px=args.blur_px, noise=args.noise),
         images=args.images,
+        swing_s=args.swing_s,
     )
     out.line(
         f"{args.out}: a session of the twin's camera '{camera}'. Next: robot-rl calibrate "
