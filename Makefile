@@ -30,7 +30,8 @@ help:  ## list the targets
 demo: setup  ## demonstrations -> base -> residual -> report, in the twin (10 minutes)
 	$(BIN)/robot-rl demo $(ARGS)
 
-test: setup  ## the whole test suite
+test:  ## the whole test suite
+	@.ci/setup tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: setup  ## lint, format, types, import direction
