@@ -18,7 +18,14 @@ from calibration.detect import BoardView, board_pose
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.types import F64, I64
 
-__all__ = ["COVERAGE_GRID", "Intrinsics", "IntrinsicsCfg", "calibrate_intrinsics", "coverage"]
+__all__ = [
+    "COVERAGE_GRID",
+    "Intrinsics",
+    "IntrinsicsCfg",
+    "bare_parts",
+    "calibrate_intrinsics",
+    "coverage",
+]
 
 COVERAGE_GRID = (6, 8)
 """Rows and columns of cells in which corners are counted."""
@@ -107,7 +114,8 @@ def calibrate_intrinsics(
     if (cells > 0).mean() < cfg.smallest_coverage:
         raise DataError(
             f"corners were seen in {(cells > 0).mean():.0%} of the image, but "
-            f"{cfg.smallest_coverage:.0%} are needed. Bring the board to {_bare(cells)}."
+            f"{cfg.smallest_coverage:.0%} are needed. Bring the board to "
+            f"{', '.join(bare_parts(cells)) or 'all its corners'}."
         )
     size = (width_px, height_px)
     used = np.arange(len(views))
@@ -215,8 +223,8 @@ def _tilt_deg(camera: CameraModel, views: Sequence[BoardView], board: BoardCfg) 
     return np.rad2deg(np.arccos(np.clip(np.abs(normals), 0.0, 1.0)))
 
 
-def _bare(cells: I64) -> str:
-    """Where no corner was seen, in words."""
+def bare_parts(cells: I64) -> list[str]:
+    """Parts of the image in which hardly a corner was seen, in words."""
     empty = cells == 0
     half_row, half_column = cells.shape[0] // 2, cells.shape[1] // 2
     share = {
@@ -227,7 +235,7 @@ def _bare(cells: I64) -> str:
             ("right", slice(half_column, None)),
         )
     }
-    return ", ".join(words for words, bare in share.items() if bare > 0.5) or "all its corners"
+    return [words for words, bare in share.items() if bare > 0.5]
 
 
 def _rms(residuals: F64) -> float:

@@ -1,10 +1,11 @@
 """`robot-rl calibrate <step>`: board, intrinsics, hand-eye, joints, latency, and their report.
 
 Every step reads a session, a folder of recorded views (see `calibration.session`), and the rig
-so far, and adds a version to the rig. `twin` records a session of the twin, whose truth is known.
+so far, and adds a version to the rig. `record` makes a session on the robot, view by view; `twin`
+makes one of the twin, whose truth is known.
 
     robot-rl calibrate board board.pdf
-    robot-rl calibrate twin data/session                     (or record one on the robot)
+    robot-rl calibrate record data/session --robot fr3 --camera wrist --mount hand
     robot-rl calibrate intrinsics data/session --rig calibration/rigs/mine
     robot-rl calibrate hand-eye data/session --rig calibration/rigs/mine
     robot-rl calibrate latency data/session --rig calibration/rigs/mine
@@ -49,6 +50,7 @@ __all__ = [
     "Intrinsics",
     "Joints",
     "Latency",
+    "Record",
     "Report",
     "Twin",
     "main",
@@ -98,6 +100,34 @@ class Twin:
     """Standard deviation of a pixel, of 255."""
     images: bool = True
     """Render images; else corners are projected, which is faster."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Record a session on the ROS graph, told view by view what to show the camera."""
+
+    out: Positional[Path]
+    """The session's folder."""
+    camera: str
+    """Its name, as in <camera>/color/image_raw, or a whole topic."""
+    name: str = ""
+    """What it is called in session and rig (default: the camera's name)."""
+    mount: Mount = "hand"
+    """Camera on the hand, or in the world with the board on the hand."""
+    robot: str = "twin"
+    """Robot file, or the name of one that comes along, such as fr3."""
+    arm: str = ""
+    """Which arm (default: the first)."""
+    namespace: str = "/robot"
+    """Of driver and cameras."""
+    serial: str = ""
+    """Of the camera, so that cameras are not mixed up later."""
+    board: BoardCfg = field(default_factory=BoardCfg)
+    """As printed and measured."""
+    views: int = 20
+    """Of the arm standing still."""
+    swing_s: float = 8.0
+    """How long the arm swings at the end; 0 leaves the delay out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +203,7 @@ class Report:
 CalibrateVerb = (
     Annotated[Board, tyro.conf.subcommand("board")]
     | Annotated[Twin, tyro.conf.subcommand("twin")]
+    | Annotated[Record, tyro.conf.subcommand("record")]
     | Annotated[Intrinsics, tyro.conf.subcommand("intrinsics")]
     | Annotated[HandEye, tyro.conf.subcommand("hand-eye")]
     | Annotated[Joints, tyro.conf.subcommand("joints")]
@@ -240,6 +271,32 @@ def _twin(args: Twin, out: Output) -> int:
         f"{args.out}: a session of the twin's camera '{camera}'. Next: robot-rl calibrate "
         f"intrinsics {args.out}"
     )
+    return 0
+
+
+def _record(args: Record, out: Output) -> int:
+    from calibration.guide import Guide, GuideCfg
+    from robot_rl.apps.calibrate_live import CameraAndArm, follow
+    from robot_rl.apps.ros import find_robot
+    from robot_rl.control.robot_file import load_robot
+
+    file = load_robot(find_robot(args.robot))
+    arms = {arm.name: arm for arm in file.spec.arms}
+    arm = args.arm or next(iter(arms))
+    with CameraAndArm(file, arm, args.camera, args.namespace) as source:
+        cfg = GuideCfg(
+            camera=args.name or args.camera,
+            mount=args.mount,
+            joint_names=arms[arm].joint_names,
+            board=args.board,
+            robot=str(file.path),
+            arm=arm,
+            serial=args.serial,
+            views=args.views,
+            swing_s=args.swing_s,
+        )
+        follow(source, Guide(args.out, cfg), out.line)
+    out.line(f"{args.out} is recorded. Next: robot-rl calibrate intrinsics {args.out}")
     return 0
 
 
@@ -336,6 +393,7 @@ def _report(args: Report, out: Output) -> int:
 _VERBS: dict[type, Callable[..., int]] = {
     Board: _board,
     Twin: _twin,
+    Record: _record,
     Intrinsics: _intrinsics,
     HandEye: _hand_eye,
     Joints: _joints,

@@ -1,6 +1,6 @@
 """How well cameras, joints and delays are found on rigs whose truth is known.
 
-    python tests/benchmarks/bench_calibration.py [--seeds 20] [--rendered 3]
+    python tests/benchmarks/bench_calibration.py [--seeds 10] [--rendered 3]
 
 Rigs of both mounts, 20 still views each and an 8 s swing at 30 images a second; corners are
 projected with 0.05 px of noise, encoders have 0.01 degrees. Three columns are other ways to solve
@@ -174,7 +174,7 @@ def show(title: str, figures: dict[str, dict[str, float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--rendered", type=int, default=3, help="rigs that are rendered")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/calibration.json"))
     args = parser.parse_args()
