@@ -1,7 +1,7 @@
 """What a calibration needs running: the arm, held by its bridge, and its cameras.
 
-The measuring itself is not here yet: move the arm with a teleoperation device meanwhile, and look
-at images and joint states.
+Then, in another terminal, `robot-rl calibrate record` says view by view what to show the camera,
+and records it; the arm is moved by hand or with a teleoperation device.
 """
 
 from launch import LaunchDescription

@@ -56,6 +56,8 @@ class Cfg:
     """Act in the twin, or by the robot (or twin) on the ROS graph."""
     ros: PortCfg = field(default_factory=PortCfg)
     """Which robot on the graph."""
+    rig: Path | None = None
+    """Folder of the calibration in force, as of robot-rl calibrate; the run keeps its hash."""
     base: Path | None = None
     """Base to learn on: folder of a saved policy, of robot-rl bc, or of another run (default: one
     is cloned from the demonstrations)."""
@@ -148,7 +150,12 @@ def main(cfg: Cfg) -> int:
             config |= {"eyes": cfg.eyes}
         keeps = "status" if cfg.engine == "split" else "all"
         run = RunFolder.create(
-            cfg.folder, config, resume=cfg.resume, steps=cfg.learn.steps, keeps=keeps
+            cfg.folder,
+            config,
+            resume=cfg.resume,
+            steps=cfg.learn.steps,
+            calibration_hash=_calibration(cfg),
+            keeps=keeps,
         )
         try:
             if camera_shapes(env):
@@ -170,6 +177,15 @@ def main(cfg: Cfg) -> int:
     finally:
         env.close()
     return 0
+
+
+def _calibration(cfg: Cfg) -> str | None:
+    """The hash of the calibration in force."""
+    if cfg.rig is None:
+        return None
+    from calibration.store import Rig
+
+    return Rig.load(cfg.rig).hash
 
 
 def _materials(cfg: Cfg, env: gym.Env[Any, Any]) -> tuple[BasePolicy | None, list[Trajectory]]:

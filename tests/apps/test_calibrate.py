@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from calibration.store import Rig
+from robot_rl.apps import cli
 from robot_rl.apps.calibrate import main
+from robot_rl.apps.report import write_report
+from robot_rl.learn.record import RunRecord
 
 
 def says(capsys, *args):
@@ -115,3 +118,14 @@ def test_what_is_not_there_is_named(session, tmp_path, capsys):
     assert code == 2 and "robot-rl calibrate twin" in said
     code, said = says(capsys, "intrinsics", session, "--camera", "left")
     assert code == 2 and "Available: wrist" in said
+
+
+def test_a_run_keeps_the_hash_of_its_calibration(rig, tiny, tiny_demos, tmp_path):
+    words = "--method base --eval-episodes 2 --videos 0 --steps 20 --bc.steps 20 --bc.checks 1"
+    out = tmp_path / "run"
+    where = ["--env", tiny, "--demos", str(tiny_demos), "--out", str(out), "--rig", str(rig)]
+    assert (
+        cli.main(["train", *where, *words.split(), "--bc.members", "2", "--bc.width", "16"]) == 0
+    )
+    assert RunRecord.read(out).about["calibration"] == Rig.load(rig).hash
+    assert Rig.load(rig).hash in write_report(out).read_text()
