@@ -76,7 +76,7 @@ class BoardCfg:
         """(n, 3) [m] inner corners in the frame of the board."""
         x, y = np.meshgrid(np.arange(1, self.columns), np.arange(1, self.rows))
         flat = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=-1)
-        return flat * self.square_m
+        return np.asarray(flat * self.square_m, np.float64)
 
     @property
     def centre_m(self) -> F64:

@@ -7,6 +7,7 @@ centres have whole coordinates; z looks ahead, x right, y down.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot_rl.errors import ConfigError
 from robot_rl.types import F64
@@ -92,9 +93,9 @@ class CameraModel:
 
         flat = np.ascontiguousarray(pixels, np.float64).reshape(-1, 1, 2)
         flat = cv2.undistortPoints(flat, self.matrix, self.coefficients).reshape(-1, 2)
-        return np.hstack([flat, np.ones((len(flat), 1))])
+        return np.hstack([np.asarray(flat, np.float64), np.ones((len(flat), 1))])
 
-    def sees(self, pixels: F64, rim_px: float = 0.0) -> np.ndarray:
+    def sees(self, pixels: F64, rim_px: float = 0.0) -> NDArray[np.bool_]:
         """Which pixels (..., 2) lie in the image, at least `rim_px` from its edge."""
         size = np.array([self.width_px - 1.0, self.height_px - 1.0])
-        return ((pixels >= rim_px) & (pixels <= size - rim_px)).all(-1)
+        return np.asarray(((pixels >= rim_px) & (pixels <= size - rim_px)).all(-1))

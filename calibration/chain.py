@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.board import BoardCfg
 from calibration.camera import CameraModel
 from calibration.closed_form import Mount, arm_transform
 from calibration.detect import BoardView
 from robot_rl.geometry import matrix_from_rotvec, transform_inverse
-from robot_rl.types import F64
+from robot_rl.types import F64, I64
 
 __all__ = ["Chain", "Forward", "Noise", "Refined", "State", "refine", "view_information"]
 
@@ -90,7 +91,7 @@ class Chain:
             weight=weight,
         )
 
-    def select(self, places: Sequence[int] | F64) -> "Chain":
+    def select(self, places: Sequence[int] | I64) -> "Chain":
         """The same with some of the views."""
         i = np.asarray(places, np.int64)
         return replace(
@@ -186,7 +187,9 @@ class Refined:
     cost: float  # sum of squares in standard deviations
 
 
-def refine(chain: Chain, start: State, noise: Noise, joints: F64 | None = None) -> Refined:
+def refine(
+    chain: Chain, start: State, noise: Noise, joints: NDArray[np.bool_] | None = None
+) -> Refined:
     """The most likely state near `start`.
 
     Args:
@@ -198,7 +201,8 @@ def refine(chain: Chain, start: State, noise: Noise, joints: F64 | None = None) 
     n = chain.q_rad.shape[1]
     free = np.ones(13 + n, bool)
     free[12] = noise.scale > 0
-    free[13:] = (np.ones(n, bool) if joints is None else joints) & (noise.offset_rad > 0)
+    free[13:] = np.ones(n, bool) if joints is None else joints
+    free[13:] &= noise.offset_rad > 0
     problem = _Problem(chain=chain, noise=noise, free=free)
     state, cost, damping = start, problem.cost(start), 1e-4
     for _ in range(_ITERATIONS):

@@ -177,7 +177,7 @@ def _translations(G: F64, B: F64, R_X: F64) -> tuple[F64, F64, float]:
     solution = np.linalg.lstsq(A, b, rcond=None)[0]
     scale = float(solution[6])
     # The start keeps the nominal size: the caller judges the scale.
-    nominal = np.linalg.lstsq(A[:, :6], b - A[:, 6], rcond=None)[0]
+    nominal = np.asarray(np.linalg.lstsq(A[:, :6], b - A[:, 6], rcond=None)[0], np.float64)
     return nominal[:3], nominal[3:6], scale
 
 

@@ -50,8 +50,9 @@ def detect_board(image: U8, board: BoardCfg, where: str = "image") -> BoardView 
         grey
     )
     if marker_ids is not None and len(marker_ids):
-        flat = np.asarray(marker_ids).ravel()
-        _check_markers(flat, [np.reshape(m, (4, 2)) for m in markers], board, where)
+        flat = np.asarray(marker_ids, np.int64).ravel()
+        quads = [np.asarray(marker, np.float64).reshape(4, 2) for marker in markers]
+        _check_markers(flat, quads, board, where)
     if ids is None or len(ids) < FEWEST_CORNERS:
         return None
     return BoardView(

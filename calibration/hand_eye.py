@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.board import BoardCfg
 from calibration.camera import CameraModel
@@ -63,7 +64,7 @@ class HandEye:
     std: F64  # (6,) of X: translation [m], rotation [rad], in the camera's frame
     offset_rad: F64  # (n,) to add to the encoders' readings
     offset_std_rad: F64  # (n,)
-    observable: np.ndarray  # (n,) bool; the other offsets are part of X and Z
+    observable: NDArray[np.bool_]  # (n,) bool; the other offsets are part of X and Z
     slack_rad: F64  # (v, n)
     used: I64  # (v,) places of the views that it rests on
     dropped: I64  # places of views that fit badly
@@ -215,7 +216,7 @@ def _judged(
     used: I64,
     fit: Refined,
     noise: Noise,
-    observable: np.ndarray,
+    observable: NDArray[np.bool_],
 ) -> HandEye:
     """The result with all its figures."""
     part = chain.select(used)
@@ -253,7 +254,7 @@ def _judged(
 
 
 def _held_out(
-    chain: Chain, B: F64, noise: Noise, observable: np.ndarray
+    chain: Chain, B: F64, noise: Noise, observable: NDArray[np.bool_]
 ) -> tuple[float, float, float]:
     """RMS error [m], [rad] and [px] of each fifth of the views, predicted from the others."""
     v = len(B)

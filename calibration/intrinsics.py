@@ -120,7 +120,7 @@ def calibrate_intrinsics(
     size = (width_px, height_px)
     used = np.arange(len(views))
     for _ in range(3):
-        fit = _fit([views[i] for i in used], board, size, cfg)
+        fit = _fit([views[int(i)] for i in used], board, size, cfg)
         limit = 3.0 * float(np.median(fit.view_rms_px)) + 0.1
         good = fit.view_rms_px <= limit
         if good.all():
@@ -133,7 +133,7 @@ def calibrate_intrinsics(
             f"{fit.rms_px:.2f} px. Are there views of another camera, did focus or zoom change, "
             "or is the board not flat?"
         )
-    kept = [views[i] for i in used]
+    kept = [views[int(i)] for i in used]
     tilt = _tilt_deg(fit.camera, kept, board)
     _check(fit, tilt, cfg)
     train = [v for i, v in enumerate(kept) if i % _HELD_OUT_EVERY]

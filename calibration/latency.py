@@ -7,9 +7,10 @@ gives the time of the rows in which the board was.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.board import BoardCfg
 from calibration.camera import CameraModel
@@ -18,7 +19,7 @@ from calibration.closed_form import Mount, arm_transform
 from calibration.detect import BoardView, board_pose
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.geometry import transform_inverse
-from robot_rl.types import F64
+from robot_rl.types import F64, I64
 
 __all__ = ["Latency", "LatencyCfg", "calibrate_latency"]
 
@@ -177,7 +178,7 @@ class _Track:
             )
         return cls(t=t, longest=cfg.largest_gap_s, **_smoothed(t, q))
 
-    def covers(self, t: F64) -> np.ndarray:
+    def covers(self, t: F64) -> NDArray[np.bool_]:
         """Which times lie between two readings that are near enough."""
         i = np.clip(np.searchsorted(self.t, t) - 1, 0, len(self.t) - 2)
         near = self.t[i + 1] - self.t[i] <= self.longest
@@ -202,7 +203,7 @@ class _Track:
         slope = 6 * s * (1 - s) * (b - a) / h
         return slope + (1 - s) * (1 - 3 * s) * self.dq[i] + s * (3 * s - 2) * self.dq[i + 1]
 
-    def _place(self, t: F64) -> tuple[np.ndarray, F64, F64]:
+    def _place(self, t: F64) -> tuple[I64, F64, F64]:
         i = np.clip(np.searchsorted(self.t, t) - 1, 0, len(self.t) - 2)
         h = self.t[i + 1] - self.t[i]
         return i, ((t - self.t[i]) / h)[:, None], h[:, None]
@@ -243,7 +244,7 @@ class _Fitter:
     def at(self, delay_s: float) -> Chain:
         """The chain with the joints of that delay."""
         q = self.track.at(self.stamps_s - delay_s)
-        return Chain(**(vars(self.chain) | {"q_rad": q}))
+        return replace(self.chain, q_rad=q)
 
     def state(self, Z: F64) -> State:
         """With a board there."""
@@ -271,12 +272,11 @@ class _Fitter:
         S = self.joint_rad**2 * joints @ joints.swapaxes(-1, -2)
         S += self.corner_px**2 * np.eye(2 * k)
         L = np.linalg.cholesky(S)
-        white = np.linalg.solve(
-            L, np.concatenate([r[..., None], by_delay[..., None], by_board], axis=-1)
-        )
+        columns = np.concatenate([r[..., None], by_delay[..., None], by_board], axis=-1)
+        white = np.asarray(np.linalg.solve(L, columns), np.float64)
         return white[..., 0], white[..., 1], white[..., 2:]
 
-    def fit(self, delay_s: float, B: F64, part: np.ndarray) -> tuple[float, F64, float]:
+    def fit(self, delay_s: float, B: F64, part: NDArray[np.bool_]) -> tuple[float, F64, float]:
         """Gauss-Newton over delay and board, on some of the images."""
         Z, std = _mean_pose(self.boards(delay_s, B)[part]), np.inf
         for _ in range(_ITERATIONS):

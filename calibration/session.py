@@ -235,7 +235,7 @@ class Session:
                 f"{path} has {pixels.shape[1]} x {pixels.shape[0]} px, but '{view.camera}' has "
                 f"{entry.width_px} x {entry.height_px} px. Cameras mixed up?"
             )
-        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
     def corners(self, view: View) -> BoardView | None:
         """The board in a view, found anew where only the image was kept."""

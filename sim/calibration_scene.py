@@ -19,13 +19,13 @@ from calibration.session import CameraEntry, Session, SessionCfg
 from calibration.sheet import raster
 from robot_rl.errors import ConfigError
 from robot_rl.geometry import transform_inverse
-from robot_rl.types import F64, U8
+from robot_rl.types import F32, F64, U8
 from sim.arm import FINGERS, add_arm, body_name, split_transform
 from sim.calibration_world import CalibrationWorld, plan_views, wiggle
 from sim.cameras import CameraRig
 from sim.scene import empty_scene
 
-__all__ = ["CalibrationScene", "Lens", "film_session"]
+__all__ = ["CalibrationScene", "Lens", "corner_errors", "film_session"]
 
 _CAMERA, _BOARD = "eye", "board"
 _RIM = 0.375  # of white paper around the squares, in squares
@@ -81,7 +81,7 @@ class CalibrationScene:
         blur = self.lens.blur_px * self.lens.supersampling
         if blur > 0:
             sharp = cv2.GaussianBlur(sharp, (0, 0), blur)
-        seen = cv2.remap(sharp, self._map, None, cv2.INTER_LINEAR).astype(np.float32)
+        seen = cv2.remap(sharp, *self._map, cv2.INTER_LINEAR).astype(np.float32)
         seen += self.lens.noise * rng.standard_normal(seen.shape, np.float32)
         return np.clip(np.rint(seen), 0, 255).astype(np.uint8)
 
@@ -202,7 +202,7 @@ def _open_gripper(model: mujoco.MjModel, data: mujoco.MjData, world: Calibration
             data.qpos[slide] = 0.5 * world.arm.gripper.max_width_m
 
 
-def _lookup(world: CalibrationWorld, focal_px: float) -> tuple[int, int, np.ndarray]:
+def _lookup(world: CalibrationWorld, focal_px: float) -> tuple[int, int, tuple[F32, F32]]:
     """Size of the ideal image, and where in it each pixel of the camera looks."""
     camera = world.camera
     v, u = np.mgrid[0 : camera.height_px, 0 : camera.width_px]
@@ -211,7 +211,8 @@ def _lookup(world: CalibrationWorld, focal_px: float) -> tuple[int, int, np.ndar
     width, height = (2 * int(np.ceil(r)) for r in reach)
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     look = rays[:, :2] * focal_px + centre
-    return width, height, look.reshape(camera.height_px, camera.width_px, 2).astype(np.float32)
+    look = look.reshape(camera.height_px, camera.width_px, 2).astype(np.float32)
+    return width, height, (look[..., 0].copy(), look[..., 1].copy())
 
 
 def _build(world: CalibrationWorld, focal_px: float, height_px: int) -> mujoco.MjSpec:
