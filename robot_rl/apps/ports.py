@@ -6,6 +6,7 @@ command:   camera, arm → observe → policy (base + residual) → decode → s
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -29,6 +30,9 @@ class PortCfg:
     """Of its arm bridge and topics."""
     silence_s: float = 1.0
     """Longest silence of robot or arm bridge; longer, and it has gone."""
+    cameras: Path | None = None
+    """YAML of cameras to open in this process, such as config/cameras/fr3.yaml; else their images
+    are read from the graph."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,20 +84,31 @@ def _make_ros(name: str, ros: PortCfg) -> gym.Env[Any, Any]:
 
     module = ros_module("robot_rl_control.ros_port")
     asked = _of_file(name) if is_task_file(name) else _of_twin(name)
-    port = module.RosPort(
-        module.RosPortCfg(
-            robot=find_robot(ros.robot),
-            namespace=ros.namespace,
-            tracked=asked.tracked,
-            signals=asked.signals,
-            cameras=asked.cameras,
-            state_timeout_s=ros.silence_s,
-            bridge_timeout_s=ros.silence_s,
-        )
+    robot = find_robot(ros.robot)
+    cfg = module.RosPortCfg(
+        robot=robot,
+        namespace=ros.namespace,
+        tracked=asked.tracked,
+        signals=asked.signals,
+        cameras=asked.cameras,
+        state_timeout_s=ros.silence_s,
+        bridge_timeout_s=ros.silence_s,
     )
+    port = module.RosPort(cfg, feed=_own_cameras(ros.cameras, robot, asked))
     # A robot waits for late data; an error would end a night's training.
     observe = replace(asked.observe, hold_when_stale=True)
     return RobotEnv(port, asked.task, RobotEnvCfg(observe=observe))
+
+
+def _own_cameras(path: Path | None, robot: Path, asked: _Asked) -> Any:
+    """The cameras of a file at the sizes that the task or the robot's file asks for."""
+    if path is None:
+        return None
+    from robot_rl.cameras.feed import CameraFeed
+    from robot_rl.control.robot_file import load_robot
+
+    wanted = load_robot(robot).spec.cameras if asked.cameras is None else asked.cameras
+    return CameraFeed.from_yaml(path, wanted)
 
 
 def _of_file(name: str) -> _Asked:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import rclpy
@@ -27,7 +27,7 @@ from robot_rl_control.bridge_link import BridgeLink
 from robot_rl_control.episode_start import EpisodeStart
 from robot_rl_control.state_reader import Feed, Reading, StateReader, StateReaderCfg
 
-__all__ = ["RosPort", "RosPortCfg"]
+__all__ = ["OwnCameras", "RosPort", "RosPortCfg"]
 
 _JOIN_S = 5.0
 _SPIN_S = 0.1
@@ -83,6 +83,18 @@ class RosPortCfg:
             )
 
 
+class OwnCameras(Feed, Protocol):
+    """Cameras of this process, as `robot_rl.cameras.CameraFeed`: no image crosses the graph."""
+
+    def open(self) -> None:
+        """Start them, and wait until each delivers; raises `PortError` if one does not."""
+        ...
+
+    def close(self) -> None:
+        """Stop them."""
+        ...
+
+
 class RosPort:
     """A `RobotPort` over topics and services.
 
@@ -92,14 +104,18 @@ class RosPort:
     Args:
         cfg: The robot. A robot file is read here, the graph is joined by `connect`.
         context: The rclpy context to use; by default the port has its own.
-        feed: Cameras of this process, open, in place of image topics.
+        feed: Cameras of this process in place of image topics, opened and closed with the port.
 
     Raises:
         ConfigError: The robot file cannot be used.
     """
 
     def __init__(
-        self, cfg: RosPortCfg, *, context: rclpy.Context | None = None, feed: Feed | None = None
+        self,
+        cfg: RosPortCfg,
+        *,
+        context: rclpy.Context | None = None,
+        feed: OwnCameras | None = None,
     ) -> None:
         self._cfg, self._given_context, self._feed = cfg, context, feed
         if isinstance(cfg.robot, RobotSpec):
@@ -144,6 +160,9 @@ class RosPort:
         if self._link is not None:
             return
         with contextlib.ExitStack() as stack:  # whatever happens, no thread stays behind
+            if self._feed is not None:
+                self._feed.open()
+                stack.callback(self._feed.close)
             link = _Link(self._cfg, self._spec, self._reader_cfg, self._given_context, self._feed)
             stack.callback(link.close)
             link.wait_until_ready()
@@ -217,6 +236,8 @@ class RosPort:
         if self._link is not None:
             self._link.close()
             self._link = None
+            if self._feed is not None:
+                self._feed.close()
 
     def _reading(self, link: "_Link") -> Reading:
         reading = link.reader.read_stamped()
