@@ -147,6 +147,8 @@ class EpisodeStart:
         )
 
     def _go_home(self, end_s: float) -> None:
+        # A bridge whose driver came late may stand elsewhere than the arm.
+        self._wait(self._resync, end_s, "it to take the arm where it stands")
         self._wait(self._is_home, end_s, "the arm at home")
 
     def _is_home(self) -> bool:
