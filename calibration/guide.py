@@ -17,6 +17,7 @@ from calibration.closed_form import Mount
 from calibration.detect import BoardView, board_pose, detect_board
 from calibration.intrinsics import bare_parts, coverage
 from calibration.session import CameraEntry, Session, SessionCfg
+from calibration.store import check_name
 from robot_rl.errors import ConfigError
 from robot_rl.types import F64, U8
 
@@ -62,7 +63,8 @@ class GuideCfg:
     """How far some joint must be from every view taken before."""
 
     def __post_init__(self) -> None:
-        """Refuse times that mean nothing."""
+        """Refuse times that mean nothing, and a name that is none."""
+        check_name(self.camera)
         if min(self.still_s, self.still_rad, self.settle_s, self.apart_rad, self.swing_hz) <= 0:
             raise ConfigError(
                 "still_s, still_rad, settle_s, apart_rad and swing_hz must be positive, but are "

@@ -26,13 +26,27 @@ from robot_rl.config import config_hash, from_plain, git_revision, to_plain
 from robot_rl.errors import ConfigError, DataError, UnknownNameError
 from robot_rl.types import F64
 
-__all__ = ["FORMAT", "KINDS", "Kind", "Result", "Rig", "save_result"]
+__all__ = ["FORMAT", "KINDS", "Kind", "Result", "Rig", "check_name", "save_result"]
 
 FORMAT = 1
 Kind = Literal["intrinsics", "hand_eye", "joints", "latency"]
 KINDS: tuple[Kind, ...] = ("intrinsics", "hand_eye", "joints", "latency")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _VERSION = re.compile(r"v(\d{4})\.json")
+
+
+def check_name(name: str) -> str:
+    """Return `name` if a camera or arm can be called that in files and topics.
+
+    Raises:
+        ConfigError: It could leave its folder, or is no topic.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"calibration of {name!r}: the name must be lower-case letters, digits and "
+            "underscores, beginning with a letter."
+        )
+    return name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +73,7 @@ class Result:
 
     def __post_init__(self) -> None:
         """Refuse a name that cannot be a folder or a topic."""
-        if not _NAME.fullmatch(self.name):
-            raise ConfigError(
-                f"calibration of {self.name!r}: the name must be lower-case letters, digits and "
-                "underscores, beginning with a letter."
-            )
+        check_name(self.name)
 
     @classmethod
     def new(

@@ -111,7 +111,7 @@ class Record:
     camera: str
     """Its name, as in <camera>/color/image_raw, or a whole topic."""
     name: str = ""
-    """What it is called in session and rig (default: the camera's name)."""
+    """What it is called in session and rig (default: the camera's name); a topic needs one."""
     mount: Mount = "hand"
     """Camera on the hand, or in the world with the board on the hand."""
     robot: str = "twin"

@@ -88,8 +88,12 @@ def test_nothing_is_taken_without_a_board(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"views": 3}, "views is 3"), ({"still_s": 0.0}, "still_s, still_rad, .* must be positive")],
+    [
+        ({"camera": "/wrist/color/image_raw"}, "the name must be lower-case letters"),
+        ({"views": 3}, "views is 3"),
+        ({"still_s": 0.0}, "still_s, still_rad, .* must be positive"),
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(change, message):
     with pytest.raises(ConfigError, match=message):
-        GuideCfg(camera="wrist", mount="hand", joint_names=("a",), **change)
+        GuideCfg(**({"camera": "wrist", "mount": "hand", "joint_names": ("a",)} | change))

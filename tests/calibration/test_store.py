@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,3 +89,13 @@ def test_what_was_never_measured_is_named(tmp_path):
         Rig.load(tmp_path / "none")
     with pytest.raises(ConfigError, match="lower-case letters"):
         Result.new("intrinsics", "../x", {}, {})
+
+
+def test_the_example_rig_is_whole():
+    rig = Rig.load(Path(__file__).parents[2] / "calibration" / "rigs" / "example")
+    assert {kind for kind, _ in rig.results} == {"intrinsics", "hand_eye", "latency", "joints"}
+    assert rig.get("hand_eye", "wrist").mount == "hand"
+    assert rig.get("hand_eye", "front").mount == "world"
+    for camera in ("wrist", "front"):
+        used = rig.get("hand_eye", camera).inputs["intrinsics_hash"]
+        assert used == rig.get("intrinsics", camera).hash
