@@ -36,6 +36,7 @@ class Rig:
             "robot_rl_control.arm_bridge", params={"robot": str(ROBOT), "autostart": True}
         )
         self.wait_for_mode("hold")
+        graph.wait_until(lambda: self.joints.last, "the twin's joint states")
         graph.wait_until(self.policy.get_subscription_count, "the bridge's ears")
 
     @property

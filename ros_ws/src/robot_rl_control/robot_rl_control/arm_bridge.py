@@ -87,8 +87,8 @@ class ArmBridge(LifecycleNode):
         return _SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Begin to command from where the arm stands, if nobody else commands it."""
-        if reason := self._others():
+        """Begin to command from where the arm stands, if the driver hears us and nobody else."""
+        if reason := self._others() or self._unheard():
             return self._fail(reason)
         with self._lock:
             reason = self._bridge.activate(time.monotonic())
@@ -285,6 +285,12 @@ class ArmBridge(LifecycleNode):
                 others = sorted(set(found) - {own}) or [own]
                 return f"{', '.join(others)} also publishes {topic}"
         return ""
+
+    def _unheard(self) -> str:
+        """Which joint commands nobody would take; empty if all are heard."""
+        topics = self._joint_commands.topics
+        deaf = [topic for topic in topics if not self.count_subscribers(topic)]
+        return f"nobody listens to {', '.join(deaf)}; start the driver" if deaf else ""
 
     def _watch(self) -> None:
         if self._bridge.is_active and (reason := self._others()):
