@@ -26,6 +26,9 @@ _FOLDS = 5
 _OBSERVABLE = 0.5  # posterior over prior deviation of an offset that the views tell
 _SCALE_PRIOR = 0.2
 _SURE = 5.0  # standard deviations
+_ROUGH_M, _ROUGH_RAD = 0.1, 0.15  # what offsets of some degrees do to the closed form
+_IMPOSSIBLE = 10.0  # times what is believed of the joints
+_STRAINED = 3.0  # times what was believed of joints and corners
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +118,13 @@ def calibrate_hand_eye(
     B = np.stack([pose for pose, _ in posed])
     floor = [residual for _, residual in posed]
     _check_floor(floor, cfg)
-    used = _agreeing(mount, forward(np.asarray(q_rad, np.float64)), B, cfg)
+    used, problem = _agreeing(mount, forward(np.asarray(q_rad, np.float64)), B, cfg)
     chain = Chain.build(camera, board, mount, forward, views, q_rad)
     noise = _noise([floor[i] for i in used], cfg)
     fit, used = _fit_without_outliers(chain, B, used, noise)
+    if problem is not None and not _is_explained(chain.select(used), fit, noise):
+        raise problem
+    _check_scatter(fit, noise)
     _check_scale(chain.select(used), fit.state, noise, board, cfg)
     observable = (fit.std[13:] < _OBSERVABLE * noise.offset_rad) & (noise.offset_rad > 0)
     start = _start(chain.select(used), B[used])
@@ -148,13 +154,19 @@ def _check_floor(floor: Sequence[F64], cfg: HandEyeCfg) -> None:
         )
 
 
-def _agreeing(mount: Mount, T_base_tcp: F64, B: F64, cfg: HandEyeCfg) -> I64:
-    """Places of views that one camera on this mount explains, or the reason why there are few."""
+def _agreeing(
+    mount: Mount, T_base_tcp: F64, B: F64, cfg: HandEyeCfg
+) -> tuple[I64, DataError | None]:
+    """Places of views that one camera on this mount explains.
+
+    Large joint offsets can look like another camera at first: where views agree only roughly, the
+    error comes along, to be raised unless the offsets explain them.
+    """
     G = arm_transform(mount, T_base_tcp)
     solve(G, B)  # degenerate motion is refused before anything is blamed on cameras
-    used = consistent_views(G, B)
-    if len(used) >= max((1 - _LARGEST_DROPPED) * len(B), cfg.fewest_views):
-        return used
+    used, enough = consistent_views(G, B), max((1 - _LARGEST_DROPPED) * len(B), cfg.fewest_views)
+    if len(used) >= enough:
+        return used, None
     other: Mount = "world" if mount == "hand" else "hand"
     elsewhere = consistent_views(arm_transform(other, T_base_tcp), B)
     if len(elsewhere) >= (1 - _LARGEST_DROPPED) * len(B):
@@ -164,11 +176,22 @@ def _agreeing(mount: Mount, T_base_tcp: F64, B: F64, cfg: HandEyeCfg) -> I64:
             "named?"
         )
     rest = [int(i) for i in np.setdiff1d(np.arange(len(B)), used)]
-    raise DataError(
+    problem = DataError(
         f"only {len(used)} of {len(B)} views agree with each other; views {rest} do not. Were "
         "cameras mixed up, was the board or the camera moved between views, or are these the "
         "joints of another arm?"
     )
+    roughly = consistent_views(G, B, position_m=_ROUGH_M, rotation_rad=_ROUGH_RAD)
+    if len(roughly) < enough:
+        raise problem
+    return roughly, problem
+
+
+def _is_explained(chain: Chain, fit: Refined, noise: Noise) -> bool:
+    """Whether offsets and the noise that was believed of the joints leave nothing over."""
+    strain = np.sqrt((fit.state.slack_rad**2).mean(-1)) / noise.joint_rad
+    rms = chain.view_rms_px(fit.state)
+    return bool(np.median(strain) < _STRAINED and np.median(rms) < _STRAINED * noise.corner_px)
 
 
 def _start(chain: Chain, B: F64) -> State:
@@ -180,6 +203,12 @@ def _start(chain: Chain, B: F64) -> State:
 def _fit_without_outliers(chain: Chain, B: F64, used: I64, noise: Noise) -> tuple[Refined, I64]:
     """Fit; leave out views whose joints would have to be far off; fit again."""
     fit = refine(chain.select(used), _start(chain.select(used), B[used]), noise)
+    rest = np.setdiff1d(np.arange(len(B)), used)
+    if len(rest):  # with the offsets known, some that were left out may fit after all
+        off = chain.select(rest).view_rms_px(fit.state.without_slack(len(rest)))
+        most = chain.select(used).view_rms_px(fit.state.without_slack(len(used))).max()
+        used = np.union1d(used, rest[off < 2.0 * most])
+        fit = refine(chain.select(used), _start(chain.select(used), B[used]), noise)
     for _ in range(2):
         strain = np.sqrt((fit.state.slack_rad**2).mean(-1)) / noise.joint_rad
         rms = chain.select(used).view_rms_px(fit.state)
@@ -191,6 +220,18 @@ def _fit_without_outliers(chain: Chain, B: F64, used: I64, noise: Noise) -> tupl
         used = used[good]
         fit = refine(chain.select(used), _start(chain.select(used), B[used]), noise)
     return fit, used
+
+
+def _check_scatter(fit: Refined, noise: Noise) -> None:
+    """Refuse views that only joints far worse than believed could explain."""
+    scatter = _rms(fit.state.slack_rad)
+    if scatter > _IMPOSSIBLE * noise.joint_rad:
+        raise DataError(
+            f"the joints would have to scatter by {np.rad2deg(scatter):.2f} degrees from view to "
+            f"view, and are believed to by {np.rad2deg(noise.joint_rad):.4f}. Was the board or "
+            "the camera moved between views, were images taken before the arm stood still, or "
+            "are these other joints? If the arm does have such play, say so by joint_noise_deg."
+        )
 
 
 def _check_scale(

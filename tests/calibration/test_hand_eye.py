@@ -7,7 +7,7 @@ from calibration.closed_form import arm_transform, camera_error, consistent_view
 from calibration.detect import board_pose
 from calibration.hand_eye import HandEyeCfg, calibrate_hand_eye
 from robot_rl.errors import ConfigError, DataError
-from robot_rl.geometry import rotvec_from_matrix
+from robot_rl.geometry import matrix_from_rotvec, rotvec_from_matrix
 from sim.calibration_world import Faults, draw_world, plan_views
 
 MOUNTS = ("hand", "world")
@@ -179,6 +179,37 @@ def test_views_of_a_second_camera_are_refused_and_named():
     _, other = record(second, q=q[12:], seed=1)
     with pytest.raises(DataError, match="cameras mixed up, was the board or the camera moved"):
         calibrate(world, q[: 12 + len(other)], [*views[:12], *other])
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_joints_a_degree_off_are_not_taken_for_another_camera(mount):
+    for seed in range(3):
+        world = draw_world(mount, seed, faults=Faults(joint_offset_deg=1.3))
+        found = calibrate(world, *record(world, seed=seed))
+        assert len(found.dropped) == 0
+        assert errors(world, found.X, found.offset_rad)[0] < 6e-4
+
+
+@pytest.mark.parametrize(("shift_m", "turn_rad"), [(0.01, 0.0), (0.0, 0.03), (0.04, 0.1)])
+def test_a_camera_that_was_bumped_half_way_is_refused(shift_m, turn_rad):
+    world = draw_world("world", 0)
+    moved = world.X.copy()
+    moved[:3, 3] += shift_m
+    moved[:3, :3] = moved[:3, :3] @ matrix_from_rotvec(np.array([turn_rad, 0.0, 0.0]))
+    bumped = type(world)(**(vars(world) | {"X": moved}))
+    q, views = record(world)
+    _, later = record(bumped, q=q[10:], seed=1)
+    with pytest.raises(DataError, match="the board or the camera moved"):
+        calibrate(world, q[: 10 + len(later)], [*views[:10], *later])
+
+
+def test_an_arm_with_play_is_calibrated_once_that_is_said():
+    world = draw_world("hand", 0, faults=Faults(joint_noise_deg=0.2))
+    q, views = record(world)
+    with pytest.raises(DataError, match=r"scatter by 0\.\d+ degrees .* say so by joint_noise_deg"):
+        calibrate(world, q, views)
+    found = calibrate(world, q, views, HandEyeCfg(joint_noise_deg=0.2))
+    assert errors(world, found.X, found.offset_rad)[0] < 5 * np.linalg.norm(found.std[:3])
 
 
 def test_intrinsics_of_another_camera_are_refused():
