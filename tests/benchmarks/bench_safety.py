@@ -25,7 +25,7 @@ import numpy as np
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "ros"), str(TESTS / "benchmarks")]
-from ros_graph import Child, Graph, Heard  # noqa: E402  (sets the ROS environment)
+from ros_graph import Child, Graph, Heard, film_cameras  # noqa: E402  (sets the ROS environment)
 
 # isort: split
 from rcl_interfaces.srv import SetParameters  # noqa: E402
@@ -165,6 +165,17 @@ def freeze_camera(bench: Bench) -> float:
     return _with_twin_fault(bench, fault, role="seeing")
 
 
+def kill_camera(bench: Bench) -> float:
+    """SIGKILL of the camera node whose images the actor needs."""
+    config = film_cameras(bench.graph.folder, "front", "wrist")
+    camera = bench.graph.spawn("robot_rl_camera.camera_node", params={"config": str(config)})
+    bench.client = bench.play("seeing")
+    bench.wait_for_motion()
+    fault_s = time.monotonic()
+    camera.kill()
+    return bench.wait_for_hold(fault_s)
+
+
 def drop_states(bench: Bench) -> float:
     """Joint states are lost on the way."""
     return _with_twin_fault(bench, Parameter("fault_dropped_share", value=1.0))
@@ -237,6 +248,7 @@ CASES: dict[str, Callable[[Bench], float]] = {
     "kill-driver": kill_driver,
     "freeze-states": freeze_states,
     "freeze-camera": freeze_camera,
+    "kill-camera": kill_camera,
     "drop-states": drop_states,
     "slow-network": slow_network,
     "second-publisher": second_publisher,

@@ -17,7 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DEADLINE_S", "Child", "Graph", "Heard"]
+import numpy as np
+
+__all__ = ["DEADLINE_S", "Child", "Graph", "Heard", "film_cameras"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = sorted(path.parent for path in (ROOT / "ros_ws" / "src").glob("*/package.xml"))
@@ -217,3 +219,22 @@ class Graph:
             node.destroy_node()
         self.context.try_shutdown()
         self._thread.join(5)
+
+
+def film_cameras(folder: Path, *names: str) -> Path:
+    """Cameras whose devices are films, a minute of one grey each: their file."""
+    import cv2
+    import yaml
+
+    rows = []
+    for i, name in enumerate(names):
+        source = folder / f"{name}.avi"
+        writer = cv2.VideoWriter(str(source), cv2.VideoWriter.fourcc(*"MJPG"), 30, (64, 48))
+        for _ in range(1800):
+            writer.write(np.full((48, 64, 3), 60 + 80 * i, np.uint8))
+        writer.release()
+        size = {"width_px": 64, "height_px": 48}
+        rows.append({"kind": "uvc", "name": name, "source": str(source), **size})
+    file = folder / "cameras.yaml"
+    file.write_text(yaml.safe_dump({"cameras": rows}))
+    return file

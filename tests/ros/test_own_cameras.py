@@ -3,7 +3,6 @@
 import threading
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import yaml
@@ -12,36 +11,12 @@ pytest.importorskip("rclpy")
 pytest.importorskip("mujoco")
 pytestmark = [pytest.mark.ros, pytest.mark.xdist_group("ros")]
 
+from ros_graph import film_cameras  # noqa: E402
+
 from robot_rl.apps.ports import PortCfg, make_env  # noqa: E402
 from robot_rl.errors import UnknownNameError  # noqa: E402
 
 ROBOT = Path(__file__).resolve().parents[2] / "ros_ws/src/robot_rl_bringup/config/robots/twin.yaml"
-
-
-def film(path: Path, level: int) -> str:
-    """A minute of one grey, as a camera's device."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, (64, 48))
-    for _ in range(1800):
-        writer.write(np.full((48, 64, 3), level, np.uint8))
-    writer.release()
-    return str(path)
-
-
-def cameras(folder: Path, *names: str) -> Path:
-    """Their file; each camera shows another grey."""
-    rows = [
-        {
-            "kind": "uvc",
-            "name": name,
-            "source": film(folder / f"{name}.avi", 60 + 80 * i),
-            "width_px": 64,
-            "height_px": 48,
-        }
-        for i, name in enumerate(names)
-    ]
-    file = folder / "cameras.yaml"
-    file.write_text(yaml.safe_dump({"cameras": rows}))
-    return file
 
 
 def test_a_policy_sees_the_cameras_of_its_own_process(ros_graph):
@@ -54,7 +29,7 @@ def test_a_policy_sees_the_cameras_of_its_own_process(ros_graph):
     ros = PortCfg(
         robot=str(robot),
         namespace=ros_graph.namespace,
-        cameras=cameras(ros_graph.folder, "front", "wrist"),
+        cameras=film_cameras(ros_graph.folder, "front", "wrist"),
     )
     env = make_env("reach/pixels", "ros", ros)
     threads = set(threading.enumerate())
@@ -71,6 +46,6 @@ def test_a_policy_sees_the_cameras_of_its_own_process(ros_graph):
 
 
 def test_a_camera_that_the_task_needs_must_be_in_the_file(tmp_path):
-    ros = PortCfg(robot=str(ROBOT), cameras=cameras(tmp_path, "front"))
+    ros = PortCfg(robot=str(ROBOT), cameras=film_cameras(tmp_path, "front"))
     with pytest.raises(UnknownNameError, match=r"unknown camera 'wrist'\. Available: front"):
         make_env("reach/pixels", "ros", ros)
