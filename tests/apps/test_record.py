@@ -34,8 +34,11 @@ class Operator:
         self.line, program = pty.openpty()
         self._name = os.ttyname(program)
         self.before = termios.tcgetattr(program)[:4]
-        # The terminal is its own: Ctrl-C and a hang-up are what they are for a person.
+        # The terminal is its own: Ctrl-C and a hang-up are what they are for a person, also where
+        # the tests run in the background of a shell, which has them ignore Ctrl-C.
         command = [
+            "env",
+            "--default-signal=INT",
             "setsid",
             "--ctty",
             sys.executable,

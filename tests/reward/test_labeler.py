@@ -53,11 +53,12 @@ class Brightness:
     def __init__(self, version=0, blind=False, max_frames=None):
         self.version, self.blind = version, blind
         self.capabilities = Capabilities(causal=True, max_frames=max_frames)
-        self.go_on = threading.Event()
+        self.go_on, self.is_asked = threading.Event(), threading.Event()
         self.go_on.set()
         self.asked = []
 
     def score(self, queries):
+        self.is_asked.set()
         self.go_on.wait(SOON_S)
         self.asked += [len(query) for query in queries]
         return [self._judge(query) for query in queries]
@@ -275,6 +276,7 @@ def test_closing_a_model_that_never_answers_says_so(store):
     model = Brightness()
     model.go_on.clear()
     labeler = AsyncLabeler(store, model, LabelerCfg()).start()
+    assert model.is_asked.wait(SOON_S)
     with pytest.raises(RobotRLError, match=r"did not answer within 0\.05 s"):
         labeler.close(0.05)
     model.go_on.set()
