@@ -131,5 +131,6 @@ def test_a_goal_that_looks_like_the_start_makes_the_query_invalid(encoder):
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
+    pytest.importorskip("transformers")
     with pytest.raises(CheckpointError, match=r"has no config\.json"):
         ImageTextEncoder(ImageTextCfg(folder=tmp_path)).texts(["x"])
