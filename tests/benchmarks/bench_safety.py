@@ -65,7 +65,6 @@ class Bench:
     modes: Heard
     bridge: Child
     twin: Child
-    client: Child | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     def play(self, role: str) -> Child:
@@ -119,25 +118,17 @@ class Bench:
 
 def kill_actor(bench: Bench) -> float:
     """SIGKILL of the actor, an environment over the ROS port, while the arm moves."""
-    bench.client = bench.play("actor")
-    bench.wait_for_motion()
-    fault_s = time.monotonic()
-    bench.client.kill()
-    return bench.wait_for_hold(fault_s)
+    return _kill(bench, bench.play("actor"))
 
 
 def kill_operator(bench: Bench) -> float:
     """SIGKILL of the teleoperation while the switch is held."""
-    bench.client = bench.play("operator")
-    bench.wait_for_motion()
-    fault_s = time.monotonic()
-    bench.client.kill()
-    return bench.wait_for_hold(fault_s)
+    return _kill(bench, bench.play("operator"))
 
 
 def kill_bridge(bench: Bench) -> float:
     """SIGKILL of the bridge itself: no more commands, and the driver's own watchdog holds."""
-    bench.client = bench.play("policy")
+    bench.play("policy")
     bench.wait_for_motion()
     fault_s = time.monotonic()
     bench.bridge.kill()
@@ -169,11 +160,8 @@ def kill_camera(bench: Bench) -> float:
     """SIGKILL of the camera node whose images the actor needs."""
     config = film_cameras(bench.graph.folder, "front", "wrist")
     camera = bench.graph.spawn("robot_rl_camera.camera_node", params={"config": str(config)})
-    bench.client = bench.play("seeing")
-    bench.wait_for_motion()
-    fault_s = time.monotonic()
-    camera.kill()
-    return bench.wait_for_hold(fault_s)
+    bench.play("seeing")
+    return _kill(bench, camera)
 
 
 def drop_states(bench: Bench) -> float:
@@ -188,16 +176,13 @@ def slow_network(bench: Bench) -> float:
 
 def kill_driver(bench: Bench) -> float:
     """SIGKILL of the driver: commands must stop moving."""
-    bench.client = bench.play("policy")
-    bench.wait_for_motion()
-    fault_s = time.monotonic()
-    bench.twin.kill()
-    return bench.wait_for_hold(fault_s)
+    bench.play("policy")
+    return _kill(bench, bench.twin)
 
 
 def second_publisher(bench: Bench) -> float:
     """Somebody else publishes on the driver's command topic; from that process's start on."""
-    bench.client = bench.play("policy")
+    bench.play("policy")
     bench.wait_for_motion()
     fault_s = time.monotonic()
     bench.play("intruder")
@@ -207,7 +192,7 @@ def second_publisher(bench: Bench) -> float:
 
 def estop(bench: Bench) -> float:
     """The e-stop during motion; it latches while the policy goes on."""
-    bench.client = bench.play("policy")
+    bench.play("policy")
     bench.wait_for_motion()
     fault_s = time.monotonic()
     assert bench.graph.call(Trigger, names.ESTOP).success
@@ -220,10 +205,10 @@ def estop(bench: Bench) -> float:
 
 def fuzz(bench: Bench) -> float:
     """100,000 malformed and absurd targets, as fast as they can be sent."""
-    bench.client = bench.play("fuzz")
-    process = bench.client.process
+    client = bench.play("fuzz")
+    process = client.process
     bench.graph.wait_until(lambda: process.poll() is not None, "the last target", 240.0)
-    assert process.returncode == 0, bench.client.output
+    assert process.returncode == 0, client.output
     assert bench.bridge.process.poll() is None, bench.bridge.output
     return bench.wait_for_hold(time.monotonic())
 
@@ -231,7 +216,7 @@ def fuzz(bench: Bench) -> float:
 def clock_jump(bench: Bench) -> float:
     """The bridge's clock jumps by an hour, forth and back, while the policy goes on."""
     clock = bench.notes["clock"]
-    bench.client = bench.play("policy")
+    bench.play("policy")
     bench.wait_for_motion()
     fault_s = time.monotonic()
     clock.offset_s = 3600
@@ -258,8 +243,16 @@ CASES: dict[str, Callable[[Bench], float]] = {
 }
 
 
+def _kill(bench: Bench, victim: Child) -> float:
+    """SIGKILL of a process once the arm moves; seconds until it holds."""
+    bench.wait_for_motion()
+    fault_s = time.monotonic()
+    victim.kill()
+    return bench.wait_for_hold(fault_s)
+
+
 def _with_twin_fault(bench: Bench, fault: Parameter, role: str = "policy") -> float:
-    bench.client = bench.play(role)
+    bench.play(role)
     bench.wait_for_motion()
     request = SetParameters.Request(parameters=[fault.to_parameter_msg()])
     done = bench.graph.call(SetParameters, "twin/set_parameters", request)
