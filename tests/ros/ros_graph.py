@@ -148,12 +148,6 @@ class Graph:
         self.executor.add_node(node)
         return node
 
-    def add(self, node: Any) -> Any:
-        """Spin a node that the test made itself (with this graph's context and namespace)."""
-        self.nodes.append(node)
-        self.executor.add_node(node)
-        return node
-
     def spawn(
         self, module: str, *, name: str = "", params: dict[str, Any] | None = None, **env: str
     ) -> Child:
