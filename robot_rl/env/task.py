@@ -7,6 +7,7 @@ robot with pose tracking; where there is none, a human label or a reward model t
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from robot_rl.env.state_fields import StateField, check_fields
 from robot_rl.errors import ConfigError
 from robot_rl.types import F32, RobotState
 
@@ -29,6 +30,7 @@ class Task:
         achieved: Whether the goal holds at this instant.
         translation_step_m, rotation_step_rad, joint_step_rad: Motion of an action of 1.
         use_rotation, use_gripper: Whether these action dimensions exist.
+        fields: What `features` are, number by number; () if nobody has said.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Task:
     joint_step_rad: float = 0.05
     use_rotation: bool = True
     use_gripper: bool = True
+    fields: tuple[StateField, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a task that cannot be run."""
@@ -58,3 +61,5 @@ class Task:
                 f"task '{self.name}': horizon {self.horizon} must be >= 1, control_hz "
                 f"{self.control_hz} > 0 and hold_s {self.hold_s} >= 0."
             )
+        if self.fields:
+            check_fields(f"task '{self.name}'", self.fields, self.feature_dim)

@@ -16,6 +16,7 @@ import yaml
 
 from robot_rl.config import from_plain
 from robot_rl.control.observe import ObserveCfg
+from robot_rl.env.state_fields import StateField, variable_name
 from robot_rl.env.task import Task
 from robot_rl.errors import ConfigError, PortError
 from robot_rl.types import F32, RobotState
@@ -109,7 +110,22 @@ class TaskFile:
             joint_step_rad=self.joint_step_rad,
             use_rotation=self.use_rotation,
             use_gripper=self.use_gripper,
+            fields=self._fields(),
         )
+
+    def _fields(self) -> tuple[StateField, ...]:
+        """What `_features` are; of a signal nobody knows the unit."""
+        fields: list[StateField] = []
+        for name in self.poses:
+            var = variable_name(name)
+            fields += [
+                StateField(f"{var}_position_m", 3, "m", "world", f"position of {name}"),
+                StateField(f"{var}_quaternion", 4, "-", "world", f"turn of {name}, (w, x, y, z)"),
+            ]
+        for name, size in self.signals.items():
+            words = f"the robot's signal '{name}'"
+            fields.append(StateField(f"{variable_name(name)}_signal", size, "?", "?", words))
+        return tuple(fields)
 
     def _features(self, state: RobotState) -> F32:
         """Poses and signals (feature_dim,), in the order of the file."""

@@ -7,6 +7,7 @@ import mujoco
 import numpy as np
 
 from robot_rl.control.franka import franka_arm
+from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
 from robot_rl.geometry import matrix_from_quat
 from robot_rl.types import F32, F64, ArmSpec, RobotSpec, RobotState
@@ -23,6 +24,24 @@ _HANDLE_Z_M = 0.035  # of the handles' middle, in the frame of the tray
 _TRAY_HALF_M = (0.06, 0.26, 0.01)
 _TRAY = (0.30, 0.55, 0.60, 1.0)
 _HANDLE = (0.85, 0.55, 0.20, 1.0)
+_SIDES = ("left", "right")
+
+
+def _arm_fields(side: str) -> tuple[StateField, ...]:
+    """What the features say of one arm."""
+    return (
+        StateField(f"{side}_gap_m", 3, "m", "world", f"{side} handle minus {side} tool", 0.1),
+        StateField(f"{side}_gap_fine", 3, "-", "world", f"tanh({side}_gap_m / 0.015)"),
+        StateField(f"{side}_velocity_m_s", 3, "m/s", "world", f"velocity of the {side} tool", 0.2),
+        StateField(f"{side}_opening_m", 1, "m", "-", f"opening of the {side} gripper", 0.02, 0.06),
+    )
+
+
+_FIELDS = (
+    *(field for side in _SIDES for field in _arm_fields(side)),
+    StateField("tray_m", 3, "m", "world", "middle of the tray", 0.05, (0.5, 0.0, 0.05)),
+    StateField("tray_tilt", 3, "-", "world", "quaternion of the tray, x y z alone", 0.1),
+)
 
 
 def _arm_at(name: str, y_m: float) -> ArmSpec:
@@ -83,6 +102,7 @@ class BimanualLiftTwin:
             achieved=self.achieved,
             translation_step_m=self.step_m,
             use_rotation=False,
+            fields=_FIELDS,
         )
 
     def build(self) -> mujoco.MjSpec:

@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 
 from robot_rl.control.franka import franka_arm
+from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
 from robot_rl.types import F32, F64, RobotSpec, RobotState
 from sim.arm import ArmLook, add_arm
@@ -23,6 +24,13 @@ _STEEL = (0.55, 0.57, 0.60, 1.0)
 _HANDLE_HEIGHT_M = 0.09
 _BAR_HALF_M = 0.006
 _TRAVEL_M = 0.22
+_FIELDS = (
+    StateField("gap_m", 3, "m", "world", "where fingers hook behind the handle minus tool", 0.1),
+    StateField("gap_fine", 3, "-", "world", "tanh(gap_m / 0.015): the same, magnified near 0"),
+    StateField("tool_velocity_m_s", 3, "m/s", "world", "velocity of the tool", 0.2),
+    StateField("drawer_m", 1, "m", "-", "how far the drawer is open", 0.1, 0.075),
+    StateField("cabinet_xy_m", 2, "m", "world", "where the cabinet is", 0.05, (0.58, 0.0)),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +86,7 @@ class DrawerTwin:
             translation_step_m=self.step_m,
             use_rotation=False,
             use_gripper=False,
+            fields=_FIELDS,
         )
 
     def build(self) -> mujoco.MjSpec:

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 
 from robot_rl.control.franka import franka_arm
+from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
 from robot_rl.errors import ConfigError
 from robot_rl.types import F32, F64, ArmSpec, RobotSpec, RobotState
@@ -29,6 +30,15 @@ _BLOCK_HALF_M = 0.04
 _BLOCK_HEIGHT_M = _HOLE_DEPTH_M + 0.01
 _WOOD = (0.72, 0.53, 0.32, 1.0)
 _STEEL = (0.20, 0.42, 0.75, 1.0)
+_FIELDS = (
+    StateField(
+        "gap_m", 3, "m", "world", "tip of the peg minus the hole's mouth; z < 0 is inside", 0.05
+    ),
+    StateField("gap_fine", 3, "-", "world", "tanh(gap_m / 0.004): the same, magnified near 0"),
+    StateField("tip_velocity_m_s", 3, "m/s", "world", "velocity of the tip", 0.1),
+    StateField("hole_xy_m", 2, "m", "world", "where the hole is", 0.05, (0.5, 0.0)),
+    StateField("peg_tilt", 3, "-", "world", "direction of the peg minus straight down", 0.02),
+)
 
 
 def _peg_arm() -> ArmSpec:
@@ -93,6 +103,7 @@ class PegTwin:
             translation_step_m=self.step_m,
             use_rotation=False,
             use_gripper=False,
+            fields=_FIELDS,
         )
 
     def build(self) -> mujoco.MjSpec:

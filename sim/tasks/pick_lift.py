@@ -7,6 +7,7 @@ import mujoco
 import numpy as np
 
 from robot_rl.control.franka import franka_arm
+from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
 from robot_rl.types import F32, RobotSpec, RobotState
 from sim.arm import ArmLook, add_arm
@@ -17,6 +18,16 @@ from sim.twin import Start
 __all__ = ["PickLiftTwin"]
 
 _RED = (0.80, 0.22, 0.18, 1.0)
+_FIELDS = (
+    StateField("gap_m", 3, "m", "world", "middle of the cube minus tool centre point", 0.1),
+    StateField("gap_fine", 3, "-", "world", "tanh(gap_m / 0.015): the same, magnified near 0"),
+    StateField("tool_velocity_m_s", 3, "m/s", "world", "velocity of the tool", 0.2),
+    StateField("opening_m", 1, "m", "-", "opening of the gripper", 0.02, 0.06),
+    StateField("tool_height_m", 1, "m", "world", "height of the tool", 0.1, 0.1),
+    StateField("cube_height_m", 1, "m", "world", "height of the cube's middle", 0.1, 0.05),
+    StateField("cube_turn", 1, "-", "world", "sine of the cube's yaw"),
+    StateField("cube_x_m", 1, "m", "world", "where the cube is, along x", 0.1, 0.5),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +79,7 @@ class PickLiftTwin:
             achieved=self.achieved,
             translation_step_m=self.step_m,
             use_rotation=False,
+            fields=_FIELDS,
         )
 
     def build(self) -> mujoco.MjSpec:

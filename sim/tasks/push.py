@@ -7,6 +7,7 @@ import mujoco
 import numpy as np
 
 from robot_rl.control.franka import franka_arm
+from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
 from robot_rl.types import F32, RobotSpec, RobotState
 from sim.arm import ArmLook, add_arm
@@ -21,6 +22,14 @@ _GREEN = (0.25, 0.65, 0.30, 1.0)
 _PUCK_HALF_HEIGHT_M = 0.02
 _FINGER_M = 0.022  # from the tool's axis to the outside of the closed fingers, across
 _PUSH_HEIGHT_M = 0.028
+_FIELDS = (
+    StateField("puck_gap_m", 3, "m", "world", "middle of the puck minus tool centre point", 0.1),
+    StateField("way_m", 2, "m", "world", "goal minus puck, in the plane", 0.1),
+    StateField("way_fine", 2, "-", "world", "tanh(way_m / 0.02): the same, magnified near 0"),
+    StateField("tool_velocity_m_s", 3, "m/s", "world", "velocity of the tool", 0.2),
+    StateField("puck_xy_m", 2, "m", "world", "where the puck is", 0.1, (0.5, 0.0)),
+    StateField("tool_height_m", 1, "m", "world", "height of the tool", 0.05, 0.05),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +80,7 @@ class PushTwin:
             translation_step_m=self.step_m,
             use_rotation=False,
             use_gripper=False,
+            fields=_FIELDS,
         )
 
     def build(self) -> mujoco.MjSpec:

@@ -7,6 +7,7 @@ import mujoco
 import numpy as np
 
 from robot_rl.control.franka import franka_arm
+from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
 from robot_rl.geometry import (
     matrix_from_quat,
@@ -23,6 +24,12 @@ from sim.twin import Start
 __all__ = ["ReachTwin"]
 
 _GREEN = (0.25, 0.65, 0.30, 1.0)
+_FIELDS = (
+    StateField("gap_m", 3, "m", "world", "marker minus tool centre point", 0.1),
+    StateField("turn_rad", 3, "rad", "world", "rotation vector from the tool to the marker", 0.2),
+    StateField("tool_velocity_m_s", 3, "m/s", "world", "velocity of the tool", 0.2),
+    StateField("tool_position_m", 3, "m", "world", "where the tool is", 0.1, (0.45, 0.0, 0.3)),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +75,7 @@ class ReachTwin:
             achieved=self.achieved,
             translation_step_m=0.015,
             use_gripper=False,
+            fields=_FIELDS,
         )
 
     def build(self) -> mujoco.MjSpec:
