@@ -29,7 +29,7 @@ class Batch:
         executed: float32 (B, a), or (B, h, a) for a chunk; steps past the end repeat the last.
         reward: float32 (B,), sum of discounted rewards on the way.
         discount: float32 (B,), γ^k of the value at the next row; 0 after a termination.
-        next_row: int64 (B,), index of the next row in the buffer.
+        row, next_row: int64 (B,), where the transition starts in the buffer, and the next row.
     """
 
     state: F32
@@ -41,6 +41,7 @@ class Batch:
     next_state: F32
     next_base: F32
     next_phase: F32
+    row: I64
     next_row: I64
 
 
@@ -104,6 +105,20 @@ class TransitionBuffer:
         for horizon in {self.n_step, *self._return}:
             self._sum_rewards(rows, horizon)
         return rows
+
+    def correct(self, rows: slice, *, success: bool, terminated: bool) -> None:
+        """Let another verdict hold of the episode in these rows, as of the next sample.
+
+        Args:
+            rows: As `add` returned them.
+            success: Its only reward is a 1 at its last step if so, and none otherwise.
+            terminated: Whether nothing follows its last row; False bootstraps from there.
+        """
+        self.reward[rows] = 0.0
+        self.reward[rows.stop - 2] = float(success)
+        self._is_terminal[rows] = terminated
+        for horizon in self._return:
+            self._sum_rewards(rows, horizon)
 
     def _sum_rewards(self, rows: slice, horizon: int) -> None:
         """Fill in the returns over at most `horizon` steps for the rows of one episode."""
@@ -171,6 +186,7 @@ class TransitionBuffer:
             next_state=self.state[after],
             next_base=self.base[after],
             next_phase=self.phase[after],
+            row=rows,
             next_row=after,
         )
 

@@ -14,7 +14,7 @@ __all__ = ["MixedReplay"]
 
 
 class MixedReplay:
-    """Two buffers; rows of `own` are numbered after all of `demos`, also in `Batch.next_row`.
+    """Two buffers; rows of `own` are numbered after all of `demos`, also in a `Batch`.
 
     Args:
         demos: Demonstrations; does not grow any more.
@@ -64,6 +64,7 @@ class MixedReplay:
                     part = buffer.sample(share, rng)
                 else:
                     part = buffer.sample_chunks(share, chunk, rng)
+                part.row[:] += first
                 part.next_row[:] += first
                 drawn.append(part)
         return _join(drawn)

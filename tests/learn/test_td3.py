@@ -41,6 +41,7 @@ def batch(count=16, seed=0, **changes):
             next_state=normal(count, DIM),
             next_base=np.clip(normal(count, ACTION), -1, 1),
             next_phase=rng.random((count, 1), np.float32),
+            row=np.zeros(count, np.int64),
             next_row=np.zeros(count, np.int64),
         ),
         **changes,

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robot_rl.errors import DataError
-from robot_rl.replay.buffer import TransitionBuffer
+from robot_rl.replay.buffer import Batch, TransitionBuffer
+from robot_rl.replay.mixing import MixedReplay
 from robot_rl.replay.trajectory import Trajectory
 
 
@@ -112,3 +113,32 @@ def test_a_full_buffer_says_so_and_an_empty_one_too():
         small.sample(1, np.random.default_rng(0))
     with pytest.raises(DataError, match="exceed the capacity of 4"):
         small.add(episode(4, terminated=True), chunk=1)
+
+
+def test_a_batch_says_which_rows_it_is_of_also_among_demonstrations_and_own_episodes():
+    demos, own = filled(episode(4, terminated=True)), filled(episode(6, terminated=False))
+    both = MixedReplay(demos, own)
+    for chunk in (None, 3):
+        batch = both.sample(64, 0.5, np.random.default_rng(0), chunk=chunk)
+        states = both.states(0, both.rows)
+        np.testing.assert_array_equal(states[batch.row], batch.state)
+        np.testing.assert_array_equal(states[batch.next_row], batch.next_state)
+        assert (batch.row < 5).sum() == 32  # four steps and the last observation
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_another_verdict_makes_an_episode_as_if_it_had_always_held(before):
+    other = [episode(3, terminated=False), episode(5, terminated=True)]
+    for after in (True, False):
+        mended = filled(other[0], episode(4, terminated=before), other[1])
+        mended.sample_chunks(1, 6, np.random.default_rng(0))  # another horizon is known by now
+        mended.correct(slice(4, 9), success=after, terminated=after)
+        wanted = filled(other[0], episode(4, terminated=after), other[1])
+        for length in (None, 6):
+            found = [
+                buffer.sample(99, rng) if length is None else buffer.sample_chunks(99, 6, rng)
+                for buffer in (mended, wanted)
+                for rng in [np.random.default_rng(1)]
+            ]
+            for name in Batch.__dataclass_fields__:
+                np.testing.assert_array_equal(*(getattr(part, name) for part in found))
