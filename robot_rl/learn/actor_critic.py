@@ -10,7 +10,7 @@ and how the actor climbs is the algorithm's own: `td3.py`, `sac.py`.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from robot_rl.policy.stacked import StackedMLP
 from robot_rl.replay.buffer import Batch
 from robot_rl.types import F32
 
-__all__ = ["ActorCritic", "ActorCriticCfg", "Learned"]
+__all__ = ["ActorCritic", "ActorCriticCfg", "Conservatism", "Learned"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,14 @@ class Learned(Protocol):
         ...
 
 
+class Conservatism(Protocol):
+    """A term beside the squared error that keeps the critics humble off the data."""
+
+    def gather(self, agent: "ActorCritic[Any]", batch: Batch) -> Mapping[str, float]:
+        """Add the term's gradient to that of the agent's critics; returns metrics."""
+        ...
+
+
 Cfg = TypeVar("Cfg", bound=ActorCriticCfg)
 
 
@@ -76,6 +84,7 @@ class ActorCritic(ResidualActor, ABC, Generic[Cfg]):
     Attributes:
         scale: Largest residual, in units of half the demonstrated action range.
         bounds: Smallest and largest return that the reward allows; (0, 1) for a sparse success.
+        conservatism: What is added to the critics' loss, if anything; see `calql.py`.
         updates: Critic updates so far.
     """
 
@@ -89,6 +98,7 @@ class ActorCritic(ResidualActor, ABC, Generic[Cfg]):
         self.target_critic = self.critic.clone()
         self.rng = np.random.default_rng((seed, 3))
         self.bounds: tuple[float, float] = (-np.inf, np.inf)
+        self.conservatism: Conservatism | None = None
         self.updates = 0
 
     @abstractmethod
@@ -107,18 +117,19 @@ class ActorCritic(ResidualActor, ABC, Generic[Cfg]):
     def update_critic(self, batch: Batch) -> dict[str, float]:
         """Regress every critic, each for itself, on the same targets."""
         target = self._target(batch)
-        seen = torch.from_numpy(self._see(batch.state, batch.base, batch.phase))
-        q = self.critic.forward(self._with(seen, batch.executed), keep=True)
+        q = self.critic.forward(self.at_executed(batch), keep=True)
         error = q - torch.from_numpy(target)[None, :, None]
         self.critic.backward(error * (2.0 / len(target)))
-        norm = self.critic.step(self.cfg.critic_lr, max_norm=self.cfg.max_grad_norm)
-        return {
+        metrics = {
             "td_error": float(error.square().mean()),
             "q": float(q.mean()),
             "q_spread": float(q.std(0).mean()),
             "target": float(target.mean()),
-            "critic_grad": norm,
         }
+        if self.conservatism is not None:
+            metrics |= self.conservatism.gather(self, batch)
+        norm = self.critic.step(self.cfg.critic_lr, max_norm=self.cfg.max_grad_norm)
+        return metrics | {"critic_grad": norm}
 
     @abstractmethod
     def _target(self, batch: Batch) -> F32:
@@ -127,6 +138,22 @@ class ActorCritic(ResidualActor, ABC, Generic[Cfg]):
     @abstractmethod
     def update_actor(self, batch: Batch) -> dict[str, float]:
         """One step of the actor; returns metrics."""
+
+    @abstractmethod
+    def sample(self, batch: Batch) -> tuple[F32, F32]:
+        """A unit residual (B, a) at each row as it would be explored, and its log density (B,)."""
+
+    def at(self, batch: Batch, units: F32) -> Tensor:
+        """What the critics read (n * B, s + a) for n unit residuals (n, B, a) at each row."""
+        count = len(units)
+        seen = self._see(batch.state, batch.base, batch.phase)
+        actions = self._sum(batch.base, units).reshape(-1, units.shape[-1])
+        return self._with(torch.from_numpy(np.tile(seen, (count, 1))), actions)
+
+    def at_executed(self, batch: Batch) -> Tensor:
+        """What the critics read (B, s + a) for the actions that were executed."""
+        seen = self._see(batch.state, batch.base, batch.phase)
+        return self._with(torch.from_numpy(seen), batch.executed)
 
     def _subset_value(self, seen: F32, action: F32) -> F32:
         """The least (B,) of a random subset of the target critics."""

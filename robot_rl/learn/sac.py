@@ -122,6 +122,12 @@ class SAC(ActorCritic[SACCfg]):
             "residual_saturation": float((unit.abs() > 0.95).float().mean()),
         }
 
+    def sample(self, batch: Batch) -> tuple[F32, F32]:
+        """A sample of the policy, and its log density."""
+        seen = torch.from_numpy(self._see(batch.state, batch.base, batch.phase))
+        unit, log_prob, _, _ = squash(self.actor.forward(seen)[0], self._noise(len(seen)))
+        return unit.numpy(), log_prob.numpy()
+
     def networks(self) -> dict[str, Learned]:
         """All that is learned, by name; the actor has no target."""
         return {

@@ -83,6 +83,14 @@ class TD3(ActorCritic[TD3Cfg]):
             "residual_saturation": float((unit.abs() > 0.95).float().mean()),
         }
 
+    def sample(self, batch: Batch) -> tuple[F32, F32]:
+        """The actor's answer with exploration noise; the density is that of the noise."""
+        seen = torch.from_numpy(self._see(batch.state, batch.base, batch.phase))
+        drawn = self.rng.standard_normal((len(seen), self.norm.action_dim), np.float32)
+        unit = np.tanh(self.actor.forward(seen)[0].numpy()) + self.cfg.noise * drawn
+        gauss = -0.5 * np.square(drawn) - np.log(self.cfg.noise * np.sqrt(2 * np.pi))
+        return np.clip(unit, -1, 1).astype(np.float32), gauss.sum(-1).astype(np.float32)
+
     def networks(self) -> dict[str, StackedMLP]:
         """All that is learned, by name."""
         return {

@@ -30,6 +30,7 @@ class Batch:
         reward: float32 (B,), sum of discounted rewards on the way.
         discount: float32 (B,), γ^k of the value at the next row; 0 after a termination.
         row, next_row: int64 (B,), where the transition starts in the buffer, and the next row.
+        to_go: float32 (B,), discounted rewards from here to the end of the episode, as executed.
     """
 
     state: F32
@@ -43,6 +44,7 @@ class Batch:
     next_phase: F32
     row: I64
     next_row: I64
+    to_go: F32
 
 
 class TransitionBuffer:
@@ -69,6 +71,7 @@ class TransitionBuffer:
         self.reward = np.zeros(capacity, np.float32)
         self._left = np.zeros(capacity, np.int64)  # steps from this row to the episode's last row
         self._is_terminal = np.zeros(capacity, bool)  # whether the episode ended by termination
+        self._to_go = np.zeros(capacity, np.float32)  # rewards still to come, discounted
         self._starts = np.zeros(capacity, np.int64)  # the rows that an action was taken in
         self.num_transitions = 0
         self._return = {}  # horizon -> (return, discount), each (capacity,)
@@ -104,6 +107,7 @@ class TransitionBuffer:
         self.rows = rows.stop
         for horizon in {self.n_step, *self._return}:
             self._sum_rewards(rows, horizon)
+        self._sum_to_go(rows)
         return rows
 
     def correct(self, rows: slice, *, success: bool, terminated: bool) -> None:
@@ -119,6 +123,7 @@ class TransitionBuffer:
         self._is_terminal[rows] = terminated
         for horizon in self._return:
             self._sum_rewards(rows, horizon)
+        self._sum_to_go(rows)
 
     def _sum_rewards(self, rows: slice, horizon: int) -> None:
         """Fill in the returns over at most `horizon` steps for the rows of one episode."""
@@ -131,6 +136,13 @@ class TransitionBuffer:
         total[rows] = sum(self.discount**k * padded[k : k + len(reward)] for k in range(horizon))
         ends = self._is_terminal[rows] & (steps == left)
         discount[rows] = np.where(ends, 0.0, self.discount**steps)
+
+    def _sum_to_go(self, rows: slice) -> None:
+        """Fill in what was still to come at the rows of one episode."""
+        total = 0.0
+        for row in range(rows.stop - 1, rows.start - 1, -1):
+            total = float(self.reward[row]) + self.discount * total
+            self._to_go[row] = total
 
     def sample(self, count: int, rng: np.random.Generator) -> Batch:
         """`count` n-step transitions, uniformly with replacement.
@@ -188,6 +200,7 @@ class TransitionBuffer:
             next_phase=self.phase[after],
             row=rows,
             next_row=after,
+            to_go=self._to_go[rows],
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -234,3 +247,4 @@ class TransitionBuffer:
         for rows in self._episodes():
             for horizon in horizons:
                 self._sum_rewards(rows, horizon)
+            self._sum_to_go(rows)

@@ -43,6 +43,7 @@ def batch(count=16, seed=0, **changes):
             next_phase=rng.random((count, 1), np.float32),
             row=np.zeros(count, np.int64),
             next_row=np.zeros(count, np.int64),
+            to_go=np.zeros(count, np.float32),
         ),
         **changes,
     )

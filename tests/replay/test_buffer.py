@@ -142,3 +142,15 @@ def test_another_verdict_makes_an_episode_as_if_it_had_always_held(before):
             ]
             for name in Batch.__dataclass_fields__:
                 np.testing.assert_array_equal(*(getattr(part, name) for part in found))
+
+
+def test_what_was_still_to_come_follows_the_verdict():
+    buffer = filled(episode(4, terminated=True, reward=[0, 0, 0, 1]))
+    rng = np.random.default_rng(0)
+    batch = buffer.sample(50, rng)
+    np.testing.assert_allclose(batch.to_go, 0.9 ** (3 - batch.row), rtol=1e-6)
+    again = filled(episode(4, terminated=True))
+    again.load_arrays(buffer.arrays())
+    np.testing.assert_array_equal(again.sample(50, np.random.default_rng(0)).to_go, batch.to_go)
+    buffer.correct(slice(0, 5), success=False, terminated=False)
+    assert not buffer.sample(50, rng).to_go.any()
