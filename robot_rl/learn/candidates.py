@@ -111,6 +111,12 @@ class Candidates:
             facts: Kept with the episode, beside `behaviour` (who acted) and `noisy`.
             record: See `run_episode`.
         """
+        driver, seed, attrs = self.turn(step=step, episode=episode)
+        attrs |= facts or {}
+        return run_episode(env, driver, self.anchor, seed=seed, attrs=attrs, record=record)
+
+    def turn(self, *, step: int, episode: int) -> tuple[Driver, int, dict[str, Any]]:
+        """Whose turn it is: the driver with its noise, the start's seed, and what is noted."""
         name = self._who_acts(step)
         driver = self.driver(name, explore=True)
         is_noisy = self._is_warming_up(step) and episode % 2 == 1
@@ -119,8 +125,7 @@ class Candidates:
             driver = NoisyDriver(driver, size, self.rng, uniform=True)
         # Training starts depend on seed and episode alone, so that a resumed run sees the same.
         seed = int(np.random.SeedSequence((self.cfg.seed, episode)).generate_state(1)[0] >> 1)
-        attrs = {"behaviour": name, "noisy": is_noisy, **(facts or {})}
-        return run_episode(env, driver, self.anchor, seed=seed, attrs=attrs, record=record)
+        return driver, seed, {"behaviour": name, "noisy": is_noisy}
 
     def _is_warming_up(self, step: int) -> bool:
         """Whether the base still acts; beyond its steps while another process learns late."""

@@ -97,8 +97,8 @@ class Imitation:
             block[: high - low] = states
             plans = self.ensemble.propose_batch(block)
             made = proposer.propose(plans)[:, : high - low]
-            if self._plans is None:
-                capacity = replay.first_own + replay.own.capacity
+            capacity = replay.first_own + replay.own.capacity
+            if self._plans is None or len(self._plans) < capacity:
                 self._plans = np.zeros((capacity, len(made), *made.shape[2:]), np.float32)
             self._plans[low:high] = made.swapaxes(0, 1)
 

@@ -82,6 +82,7 @@ class ResidualLearner(Candidates):
         self.step = self.episode = 0
         self.position = -1  # in the store that episodes come from, if they do: see learner.py
         self.successes: list[list[int]] = []  # own successes, as rows [start, stop) of replay.own
+        self.prior_successes: list[list[int]] = []  # and those of replay.prior: see `remember`
         self.credit = {"agent": 0.0, "chunk": 0.0}
         self.residual_trials = 0  # episodes of the residual since its scale last changed
         self.patience = 4  # episodes of the residual before its scale may grow
@@ -100,6 +101,20 @@ class ResidualLearner(Candidates):
         longest = 2 * cfg.steps + 10_000  # the last rows of episodes, and the last episode
         return MixedReplay(demos, TransitionBuffer(longest, **dims, **returns))
 
+    def remember(
+        self, prior: TransitionBuffer, successes: Sequence[Sequence[int]], *, share: float
+    ) -> None:
+        """Learn from what was done elsewhere, too.
+
+        Args:
+            prior: Those episodes, with the anchor's actions as their base.
+            successes: Rows [start, stop) of those that are worth imitating.
+            share: Their share of what is not drawn from demonstrations.
+        """
+        self.replay = MixedReplay(self.replay.demos, self.replay.own, prior, share)
+        self.prior_successes = [list(rows) for rows in successes]
+        self._plan(0)
+
     # The loop ---------------------------------------------------------------------------------
 
     def train(self, progress: Progress | None = None) -> dict[str, Any]:
@@ -108,6 +123,8 @@ class ResidualLearner(Candidates):
         assert self.env is not None  # nothing to act in without one
         if self.step == 0:
             self._evaluate_candidate(self.first_judged)
+            if self.is_warm and self.deployed() != self.first_judged:  # what it came with
+                self._evaluate_candidate(self.deployed())
         while self.step < cfg.steps:
             before = self.step
             episode = self.collect(self.env, step=self.step, episode=self.episode)
@@ -205,23 +222,26 @@ class ResidualLearner(Candidates):
         """Fit the imitation again on demonstrations and own successes; all follow it."""
         if self.imitation is None:
             return
-        own = [self._own_episode(start, stop) for start, stop in self.successes]
+        own = [self._episode(self.replay.own, start, stop) for start, stop in self.successes]
+        prior = self.replay.prior
+        if prior is not None:
+            own += [self._episode(prior, start, stop) for start, stop in self.prior_successes]
         self.imitation.refresh(self.demos, own)
         self._plan(0)
         if "residual" in self.cfg.candidates:
             for _, buffer in self.replay.parts():
                 self.imitation.rebase(buffer)
 
-    def _own_episode(self, start: int, stop: int) -> Trajectory:
+    def _episode(self, buffer: TransitionBuffer, start: int, stop: int) -> Trajectory:
         """A successful episode from its rows in the replay."""
         rows, acting = slice(start, stop), slice(start, stop - 1)
         count = stop - start - 1
-        executed = self.replay.own.executed[acting]
+        executed = buffer.executed[acting]
         return Trajectory(
-            obs={"state": self.replay.own.state[rows]},
+            obs={"state": buffer.state[rows]},
             executed=executed,
             requested=executed,
-            reward=self.replay.own.reward[acting],
+            reward=buffer.reward[acting],
             terminated=True,
             success=True,
             control_source=np.zeros(count, np.uint8),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robot_rl.learn.actor_critic import Learned
 from robot_rl.learn.checkpoint import (
+    Checkpoint,
     load_latest,
     numpy_rng_state,
     restore_numpy_rng,
@@ -25,7 +26,7 @@ from robot_rl.policy.saved import under
 if TYPE_CHECKING:
     from robot_rl.learn.residual import ResidualLearner
 
-__all__ = ["load_learner", "save_learner"]
+__all__ = ["load_learner", "load_networks", "save_learner"]
 
 
 def save_learner(learner: "ResidualLearner", run: RunFolder) -> None:
@@ -37,6 +38,8 @@ def save_learner(learner: "ResidualLearner", run: RunFolder) -> None:
     arrays = {f"own.{key}": value for key, value in replay.own.arrays().items()}
     # The base actions of demonstrations change with the imitation.
     arrays["demos.base"] = replay.demos.base[: replay.demos.rows].copy()
+    if replay.prior is not None:
+        arrays["prior.base"] = replay.prior.base[: replay.prior.rows].copy()
     state = {
         "step": learner.step,
         "episode": learner.episode,
@@ -72,16 +75,12 @@ def load_learner(learner: "ResidualLearner", run: RunFolder) -> bool:
     if saved is None:
         return False
     state = saved.state
-    for name, network in _networks(learner).items():
-        network.load_state_dict(under(f"{name}.", saved.tensors))
+    load_networks(learner, saved)
     replay = learner.replay
     replay.own.load_arrays(under("own.", saved.arrays))
     replay.demos.base[: replay.demos.rows] = saved.arrays["demos.base"]
-    if learner.imitation is not None:
-        learner.imitation.ensemble = ChunkEnsemble.restore(
-            state["imitation"], under("imitation.", saved.arrays)
-        )
-        learner.imitation.refreshes = state["refreshes"]
+    if replay.prior is not None:
+        replay.prior.base[: replay.prior.rows] = saved.arrays["prior.base"]
     learner.step, learner.episode = state["step"], state["episode"]
     learner.position = state.get("position", -1)
     learner.is_warm, learner.successes = state["is_warm"], state["successes"]
@@ -92,6 +91,21 @@ def load_learner(learner: "ResidualLearner", run: RunFolder) -> bool:
     for rng, kept in zip(_generators(learner), state["rng"], strict=True):
         restore_numpy_rng(rng, kept)
     return True
+
+
+def load_networks(learner: "ResidualLearner", saved: Checkpoint) -> None:
+    """Give a learner the networks of a checkpoint, with their optimisers, and the imitation.
+
+    Raises:
+        CheckpointError: They are of other sizes.
+    """
+    for name, network in _networks(learner).items():
+        network.load_state_dict(under(f"{name}.", saved.tensors))
+    if learner.imitation is not None:
+        learner.imitation.ensemble = ChunkEnsemble.restore(
+            saved.state["imitation"], under("imitation.", saved.arrays)
+        )
+        learner.imitation.refreshes = saved.state["refreshes"]
 
 
 def _networks(learner: "ResidualLearner") -> dict[str, Learned]:

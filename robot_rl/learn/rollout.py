@@ -21,7 +21,7 @@ from robot_rl.types import F32
 if TYPE_CHECKING:  # it loads Zarr, which only those who record need
     from robot_rl.replay.writer import EpisodeWriter
 
-__all__ = ["Driver", "NoisyDriver", "PolicyDriver", "Record", "run_episode"]
+__all__ = ["Driver", "NoisyDriver", "PolicyDriver", "Record", "Rows", "run_episode"]
 
 Record = Callable[[Mapping[str, Any]], "EpisodeWriter"]
 """Begins the record of an episode with these facts: `begin` of a `Recorder` or a store."""
@@ -118,7 +118,7 @@ def run_episode(
     obs, info = env.reset(seed=seed)
     queue.reset()
     driver.reset()
-    rows = _Rows({"seed": seed, **(attrs or {})}, CONTROL_SOURCES.index(source), record)
+    rows = Rows({"seed": seed, **(attrs or {})}, CONTROL_SOURCES.index(source), record)
     rows.observe(obs, info)
     terminated = truncated = False
     reward = 0.0
@@ -136,7 +136,7 @@ def run_episode(
     )
 
 
-class _Rows:
+class Rows:
     """The rows of an episode while it runs: in memory, and in a record if there is one."""
 
     def __init__(self, attrs: Mapping[str, Any], source: int, record: Record | None) -> None:

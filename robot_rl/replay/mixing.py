@@ -1,4 +1,4 @@
-"""Demonstrations and own episodes side by side: one numbering of rows, batches mixed from both.
+"""Demonstrations, prior and own episodes: one numbering of rows, batches mixed from all.
 
 learning:  transition → episode store → progress model → **replay (mixed)** → residual agent
 """
@@ -14,25 +14,35 @@ __all__ = ["MixedReplay"]
 
 
 class MixedReplay:
-    """Two buffers; rows of `own` are numbered after all of `demos`, also in a `Batch`.
+    """Two or three buffers; rows are numbered through demos, prior, own, also in a `Batch`.
 
     Args:
         demos: Demonstrations; does not grow any more.
         own: What the learner does.
+        prior: What was done elsewhere, such as in a twin; does not grow either.
+        prior_share: Share of `prior` in what is not drawn from demonstrations.
     """
 
-    def __init__(self, demos: TransitionBuffer, own: TransitionBuffer) -> None:
-        self.demos, self.own = demos, own
-        self.first_own = demos.rows
+    def __init__(
+        self,
+        demos: TransitionBuffer,
+        own: TransitionBuffer,
+        prior: TransitionBuffer | None = None,
+        prior_share: float = 0.5,
+    ) -> None:
+        self.demos, self.own, self.prior = demos, own, prior
+        self.prior_share = prior_share
+        self.first_own = demos.rows + (0 if prior is None else prior.rows)
 
     @property
     def rows(self) -> int:
-        """Rows in use in both."""
+        """Rows in use in all of them."""
         return self.first_own + self.own.rows
 
     def parts(self) -> list[tuple[int, TransitionBuffer]]:
         """Each buffer with the number of its first row."""
-        return [(0, self.demos), (self.first_own, self.own)]
+        middle = [] if self.prior is None else [(self.demos.rows, self.prior)]
+        return [(0, self.demos), *middle, (self.first_own, self.own)]
 
     def sample(
         self,
@@ -53,12 +63,10 @@ class MixedReplay:
         Raises:
             DataError: There is nothing to sample.
         """
-        from_demos = round(count * demo_fraction) if self.demos.num_transitions else 0
-        if not self.own.num_transitions and self.demos.num_transitions:
-            from_demos = count
         drawn = []
-        shares = (from_demos, count - from_demos)
-        for (first, buffer), share in zip(self.parts(), shares, strict=True):
+        for (first, buffer), share in zip(
+            self.parts(), self._shares(count, demo_fraction), strict=True
+        ):
             if share:
                 if chunk is None:
                     part = buffer.sample(share, rng)
@@ -68,6 +76,20 @@ class MixedReplay:
                 part.next_row[:] += first
                 drawn.append(part)
         return _join(drawn)
+
+    def _shares(self, count: int, demo_fraction: float) -> list[int]:
+        """How many of a batch come from each part; one that is empty leaves its share."""
+        has_demos, has_own = self.demos.num_transitions > 0, self.own.num_transitions > 0
+        has_prior = self.prior is not None and self.prior.num_transitions > 0
+        from_demos = round(count * demo_fraction) if has_demos else 0
+        if has_demos and not (has_own or has_prior):
+            from_demos = count
+        if self.prior is None:
+            return [from_demos, count - from_demos]
+        rest = count - from_demos
+        from_prior = round(rest * self.prior_share) if has_own else rest
+        from_prior = from_prior if has_prior else 0
+        return [from_demos, from_prior, rest - from_prior]
 
     def states(self, start: int, stop: int) -> F32:
         """States (stop - start, d) of the rows numbered so."""
