@@ -21,8 +21,9 @@ from robot_rl.env.robot_env import RobotEnvCfg
 from robot_rl.errors import ConfigError, NonFiniteError, PortError, ShapeError
 from robot_rl.types import F32, I64, RobotState
 from sim.bridge import BRIDGE_PERIOD_S, Bridge
+from sim.randomize import parameters_of
 from sim.scene import TIMESTEP_S
-from sim.twin import Layout, ModelFields, Twin
+from sim.twin import Layout, ModelFields, Start, Twin
 
 __all__ = ["BatchedTwin"]
 
@@ -62,6 +63,10 @@ class BatchedTwin:
             self._batch.expand(name)
             for name in ("actuator_gainprm", "actuator_biasprm", "geom_friction")
         ]
+        parameters = parameters_of(twin)
+        self._parameters = parameters
+        self._writer = parameters.writer(self._model, self._batch) if parameters else None
+        self._starts: dict[int, Start] = {}
         self._q_command = np.zeros((num_envs, robot.dof))
         self._gripper_command = np.zeros((num_envs, robot.num_grippers))
         self._bridge.start(self._q_command, self._gripper_command)
@@ -90,19 +95,32 @@ class BatchedTwin:
         Returns:
             Observations (num_envs, d) of all scenes, and an empty info.
         """
-        chosen = np.arange(len(seeds)) if ids is None else np.asarray(ids, np.int64)
-        if chosen.shape != (len(seeds),):
-            raise ShapeError("ids of reset", chosen.shape, (len(seeds),))
+        return self.place([self.draw(seed) for seed in seeds], ids)
+
+    def draw(self, seed: int) -> Start:
+        """The start with which `reset` begins the episode of a seed."""
+        drawn = int(seeding.np_random(int(seed))[0].integers(2**31 - 1))
+        return self.twin.draw(np.random.default_rng(drawn))
+
+    def place(
+        self, starts: Sequence[Start], ids: Sequence[int] | I64 | None = None
+    ) -> tuple[F32, dict[str, Any]]:
+        """Begin one episode a start, in the scenes `ids` or in the first ones; as `reset`."""
+        chosen = np.arange(len(starts)) if ids is None else np.asarray(ids, np.int64)
+        if chosen.shape != (len(starts),):
+            raise ShapeError("ids of reset", chosen.shape, (len(starts),))
         self._batch.reset(chosen, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
-        for i, seed in zip(chosen, seeds, strict=True):
-            drawn = int(seeding.np_random(int(seed))[0].integers(2**31 - 1))
-            start = self.twin.draw(np.random.default_rng(drawn))
-            gain, bias, friction = (values[i] for values in self._fields)
-            self._layout.write_dynamics(
-                start, ModelFields(gain=gain, bias=bias, friction=friction)
-            )
+        for i in chosen:
+            self._layout.restore(self._model_fields(i))
+        if self._writer is not None and self._parameters is not None:
+            nominal = self._parameters.nominal
+            values = [nominal if start.values is None else start.values for start in starts]
+            self._writer.write(np.stack(values), chosen)
+        for i, start in zip(chosen, starts, strict=True):
+            self._layout.scale(start, self._model_fields(i))
             self._layout.write_start(start, **{k: self._rows[k][i] for k in _START})
             self._bridge.restart(int(i), start.q_rad, start.gripper_m)
+            self._starts[i] = start
         state = self._read(chosen)
         q, gripper, _ = self._safety.filter_batch(
             state.q_rad, state.gripper_m, state.q_rad, state.gripper_m
@@ -172,6 +190,9 @@ class BatchedTwin:
         `mujoco.batch` only pays with 20 or more substeps a call.
         """
         layout = self._layout
+        for i in ids:
+            start, tick = self._starts[i], int(self._step[i]) * self._ticks
+            layout.push(start, tick, self._rows["xfrc_applied"][i])
         self._bridge.aim(self._q_command, self._gripper_command)
         control = np.empty((len(ids), self._ticks, _SUBSTEPS, self._model.nu))
         for tick in range(self._ticks):
@@ -180,6 +201,11 @@ class BatchedTwin:
             control[:, tick, :, layout.gripper_ctrl] = gripper.T[..., None]
         steps = self._ticks * _SUBSTEPS
         self._batch.rollout(steps, control.reshape(len(ids), steps, -1), record=(), ids=ids)
+
+    def _model_fields(self, i: int) -> ModelFields:
+        """The fields of scene `i`, live."""
+        gain, bias, friction = (values[i] for values in self._fields)
+        return ModelFields(gain=gain, bias=bias, friction=friction)
 
     def _read(self, ids: I64) -> RobotState:
         """The state of some scenes, stamped with the time of the batch's own steps."""

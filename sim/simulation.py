@@ -11,6 +11,7 @@ import numpy as np
 
 from robot_rl.types import F64, RobotState
 from sim.bridge import BRIDGE_PERIOD_S
+from sim.randomize import parameters_of
 from sim.scene import TIMESTEP_S
 from sim.twin import Layout, ModelFields, Start, Twin
 
@@ -32,6 +33,9 @@ class Simulation:
         self.model: mujoco.MjModel = twin.build().compile()
         self.data = mujoco.MjData(self.model)
         self._layout = Layout(self.model, twin.robot)
+        self._parameters = parameters_of(twin)
+        self._start: Start | None = None
+        self._tick = 0
         self._fields = ModelFields(
             gain=self.model.actuator_gainprm,
             bias=self.model.actuator_biasprm,
@@ -46,7 +50,12 @@ class Simulation:
         """Put everything at a start, with the dynamics that go with it."""
         data = self.data
         mujoco.mj_resetData(self.model, data)
-        self._layout.write_dynamics(start, self._fields)
+        self._start, self._tick = start, 0
+        self._layout.restore(self._fields)
+        if self._parameters is not None:
+            values = self._parameters.nominal if start.values is None else start.values
+            self._parameters.apply(self.model, values)
+        self._layout.scale(start, self._fields)
         self._layout.write_start(
             start,
             qpos=data.qpos,
@@ -60,6 +69,9 @@ class Simulation:
         """One period of the bridge (10 ms) with the drives set to (dof,) and (num_grippers,)."""
         self.data.ctrl[self._layout.ctrl] = q_rad
         self.data.ctrl[self._layout.gripper_ctrl] = gripper_m
+        if self._start is not None and self._start.forces_n:
+            self._layout.push(self._start, self._tick, self.data.xfrc_applied)
+        self._tick += 1
         mujoco.mj_step(self.model, self.data, nstep=_SUBSTEPS)
 
     def read(self, stamp_s: float) -> RobotState:

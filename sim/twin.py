@@ -16,12 +16,14 @@ from robot_rl.errors import PortError
 from robot_rl.types import F32, F64, RobotSpec, RobotState
 from sim.arm import body_name, tendon_name
 
-__all__ = ["DEMO_SEEDS", "EVAL_SEEDS", "Layout", "ModelFields", "Start", "Twin"]
+__all__ = ["DEMO_SEEDS", "EVAL_SEEDS", "FORCE_TICKS", "Layout", "ModelFields", "Start", "Twin"]
 
 EVAL_SEEDS = range(500_000, 500_100)
 """The frozen evaluation set: start states and hidden dynamics of 100 episodes."""
 DEMO_SEEDS = range(700_000, 800_000)
 """Seeds of scripted demonstrations; never evaluated on."""
+FORCE_TICKS = 10
+"""Ticks of the bridge for which each force of `Start.forces_n` acts; the last acts on."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +37,8 @@ class Start:
     drive_gain: float = 1.0  # scales stiffness and damping of the joint drives
     friction_gain: float = 1.0  # scales the sliding friction of every contact
     load_n: F64 = field(default_factory=lambda: np.zeros(3))  # constant force on each hand
+    values: F64 | None = None  # (p,) of the parameters of a `RandomizedTwin`; else nominal
+    forces_n: Mapping[str, F64] = field(default_factory=dict)  # body -> (k, 3), 0.1 s each
 
 
 class Twin(Protocol):
@@ -108,6 +112,7 @@ class Layout:
         self.gripper_ctrl = np.array(
             [model.actuator(tendon_name(arm)).id for arm in grippers], int
         )
+        self._bodies = {model.body(i).name: i for i in range(model.nbody)}
         self.hands = [model.body(body_name(arm, "hand")).id for arm in robot.arms]
         self.free: dict[str, slice] = {}
         self.mocap: dict[str, int] = {}
@@ -147,14 +152,25 @@ class Layout:
         xfrc_applied[:] = 0
         xfrc_applied[self.hands, :3] = start.load_n
 
-    def write_dynamics(self, start: Start, fields: ModelFields) -> None:
-        """Write the hidden dynamics of an episode into the fields of one simulation."""
+    def restore(self, fields: ModelFields) -> None:
+        """Write what the scene was compiled with into the fields of one simulation, or of more."""
         nominal = self._nominal
         fields.gain[:], fields.bias[:] = nominal.gain, nominal.bias
+        fields.friction[:] = nominal.friction
+
+    def scale(self, start: Start, fields: ModelFields) -> None:
+        """Scale the fields of one simulation by the hidden dynamics of an episode."""
         fields.gain[self.ctrl] *= start.drive_gain
         fields.bias[self.ctrl] *= start.drive_gain
-        fields.friction[:] = nominal.friction
         fields.friction[:, 0] *= start.friction_gain
+
+    def push(self, start: Start, tick: int, xfrc_applied: F64) -> None:
+        """Write the forces of an episode at a tick of the bridge, counted from its start."""
+        for name, forces in start.forces_n.items():
+            row = min(tick // FORCE_TICKS, len(forces) - 1)
+            body = self._bodies[name]
+            load = start.load_n if body in self.hands else 0.0
+            xfrc_applied[body, :3] = forces[row] + load
 
     def read(
         self, stamp_s: float, *, qpos: F64, qvel: F64, mocap_pos: F64, mocap_quat: F64

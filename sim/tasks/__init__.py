@@ -37,6 +37,8 @@ TASKS: "dict[str, Callable[..., Twin]]" = {
     "bimanual-lift": _lazy("bimanual_lift", "BimanualLiftTwin"),
     "peg": _lazy("peg", "PegTwin"),
     "peg-long": _lazy("peg", "peg_long"),
+    "slide": _lazy("slide", "SlideTwin"),
+    "rod": _lazy("rod", "RodTwin"),
 }
 """Constructors of twins; keyword arguments are the fields that set the difficulty."""
 
