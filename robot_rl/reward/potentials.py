@@ -10,7 +10,7 @@ annotation; those of a replay lie row by row in a `PotentialTable`.
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -105,6 +105,24 @@ class FramePotentials:
         """Number of frames R."""
         return len(self.phi)
 
+    def carried(self) -> "FramePotentials":
+        """The same with each unjudged frame at the potential of the last judged one before it.
+
+        Nothing is gained or lost while nobody can judge, and a way that leads through frames that
+        cannot be judged still sums to what lies between its ends: no cycle through them pays.
+        Before the first judged frame the potential is 0. If no frame is judged, nothing changes.
+        """
+        if not self.phi_valid.any():
+            return self
+        last = np.maximum.accumulate(np.where(self.phi_valid, np.arange(len(self)), -1))
+        known = last >= 0
+        return replace(
+            self,
+            phi=np.where(known, self.phi[last], 0.0).astype(np.float32),
+            phi_sigma=np.where(known, self.phi_sigma[last], 0.0).astype(np.float32),
+            phi_valid=np.ones(len(self), bool),
+        )
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The columns by name, as an annotation of the episode store takes them."""
         return {name: getattr(self, name) for name in _COLUMNS}
@@ -175,3 +193,12 @@ class PotentialTable:
         """Copies of the first `rows` rows by column, for a checkpoint."""
         with self._lock:
             return {name: column[:rows].copy() for name, column in self._columns.items()}
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Become the table that `arrays` was taken from.
+
+        Raises:
+            DataError: A column is missing.
+            ShapeError: There are more rows than this table has.
+        """
+        self.write(0, FramePotentials.from_arrays(arrays))

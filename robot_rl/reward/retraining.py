@@ -9,18 +9,20 @@ from: a model that is trained on its own verdicts confirms them.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from robot_rl.errors import ConfigError
+from robot_rl.reward.calibrator import Calibrator
 from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import DetectorCfg, SuccessDetector, fit_detector
-from robot_rl.reward.embedded import Fitted, fit_embedded
+from robot_rl.reward.embedded import EmbeddedModel, fit_embedded
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
-from robot_rl.reward.episodes import RecordedEpisode, query_of
+from robot_rl.reward.episodes import query_of
+from robot_rl.reward.judge import Judge
 
-__all__ = ["FailureBuffer", "RetrainCfg", "Retrainer", "is_trusted"]
+__all__ = ["FailureBuffer", "RetrainCfg", "Retrainer", "is_trusted", "train_judge"]
 
 _UNTRUSTED = ("none", "reward_model")
 
@@ -75,67 +77,107 @@ class FailureBuffer:
         return len(self._newest) + len(self._hardest)
 
 
+def train_judge(
+    lessons: Sequence[Lesson],
+    task: str,
+    *,
+    model: EmbeddedCfg | None = None,
+    detector: DetectorCfg | None = None,
+    seed: int = 0,
+    version: int = 1,
+) -> Judge:
+    """A judge of these lessons; its detector is fitted on what each network had left out.
+
+    Raises:
+        DataError: Too few demonstrations.
+    """
+    fitted = fit_embedded(lessons, model, seed=seed, version=version)
+    cfg = fit_detector(fitted.held_out, detector or DetectorCfg())
+    return Judge(model=fitted.model, detector=SuccessDetector(cfg), task=task)
+
+
 class Retrainer:
-    """The reward model of a learning run, and the data that the next version learns from.
+    """The judge of a learning run, and the data that the next version learns from.
+
+    Args:
+        lessons: What the first version learned from: demonstrations, and failures if there are.
+        judge: The first version.
+        cfg: When it is trained again.
+        model: How; that of the first version by default.
+        seed: Of weights, windows and disturbances.
 
     Attributes:
-        fitted: The model in force.
-        detector: The detector that was fitted on it.
+        judge: In force.
+        since: Episodes since the last training.
+        news: Those among them that something can be learned from.
     """
 
     def __init__(
         self,
-        demos: Sequence[Lesson],
+        lessons: Sequence[Lesson],
+        judge: Judge,
         cfg: RetrainCfg | None = None,
         *,
         model: EmbeddedCfg | None = None,
-        detector: DetectorCfg | None = None,
         seed: int = 0,
     ) -> None:
-        """Train the first version on demonstrations, and failures if there are some among them.
+        if model is None and isinstance(judge.model, EmbeddedModel):
+            model = judge.model.cfg
+        self.cfg, self.judge = cfg or RetrainCfg(), judge
+        self._model_cfg, self._seed, self._lessons = model, seed, list(lessons)
+        self._forget()
 
-        Raises:
-            DataError: Too few demonstrations.
-        """
-        self.cfg = cfg or RetrainCfg()
-        self._model_cfg, self._detector_cfg, self._seed = model, detector or DetectorCfg(), seed
-        self._demos = list(demos)
+    def _forget(self) -> None:
         self._successes: deque[Lesson] = deque(maxlen=self.cfg.successes)
         self._failures = FailureBuffer(self.cfg.failures)
-        self._since = 0
-        self.fitted: Fitted = self._fit(version=1)
-        self.detector = self._detect()
+        self.since = self.news = 0
 
-    def add(
-        self, episode: RecordedEpisode, task: str, *, success: bool, label_source: str
-    ) -> None:
-        """Count an episode, and learn from it if its outcome can be trusted."""
-        self._since += 1
+    def add(self, lesson: Lesson, label_source: str) -> float | None:
+        """Count an episode, and learn from it if its outcome can be trusted.
+
+        Returns:
+            The probability that the judge gave its most successful frame, to `restore` it by;
+            None if nothing is learned from it.
+        """
+        self.since += 1
         if not is_trusted(label_source):
-            return
-        lesson = Lesson(episode=episode, task=task, success=success)
-        if success:
+            return None
+        self.news += 1
+        estimate = self.judge.model.score([query_of(lesson.episode, lesson.task)])[0]
+        looked = self.judge.detector.probability(estimate)[estimate.valid]
+        score = float(np.max(looked, initial=0.0))
+        self._keep(lesson, score)
+        return score
+
+    def _keep(self, lesson: Lesson, score: float) -> None:
+        if lesson.success:
             self._successes.append(lesson)
-            return
-        estimate = self.fitted.model.score([query_of(episode, task)])[0]
-        looked = self.detector.probability(estimate)[estimate.valid]
-        self._failures.add(lesson, float(np.max(looked, initial=0.0)))
+        else:
+            self._failures.add(lesson, score)
 
     def is_due(self) -> bool:
-        """Whether enough was lived through since the last training."""
-        return self._since >= self.cfg.every
+        """Whether enough was lived through since the last training, and something learned."""
+        return self.since >= self.cfg.every and self.news > 0
 
-    def retrain(self) -> Fitted:
+    def retrain(self) -> Judge:
         """Train the next version on all that is kept; it is in force from now on."""
-        self.fitted = self._fit(version=self.fitted.model.version + 1)
-        self.detector = self._detect()
-        self._since = 0
-        return self.fitted
+        version = self.judge.model.version + 1
+        self.judge = train_judge(
+            [*self._lessons, *self._successes, *self._failures.lessons()],
+            self.judge.task,
+            model=self._model_cfg,
+            detector=replace(self.judge.detector.cfg, calibrator=Calibrator()),
+            seed=self._seed + 7 * version,  # a network that was fooled should not start the same
+            version=version,
+        )
+        self.since = self.news = 0
+        return self.judge
 
-    def _fit(self, version: int) -> Fitted:
-        lessons = [*self._demos, *self._successes, *self._failures.lessons()]
-        seed = self._seed + 7 * version  # a network that was fooled should not start the same
-        return fit_embedded(lessons, self._model_cfg, seed=seed, version=version)
-
-    def _detect(self) -> SuccessDetector:
-        return SuccessDetector(fit_detector(self.fitted.held_out, self._detector_cfg))
+    def restore(
+        self, learned: Sequence[tuple[Lesson, float]], judge: Judge, *, since: int, news: int
+    ) -> None:
+        """Be as another was that had learned these lessons in this order, by what `add` said."""
+        self._forget()
+        self.judge, self.since, self.news = judge, since, news
+        for lesson, score in learned:
+            self._keep(lesson, score)

@@ -10,14 +10,17 @@ best (Ng, Harada, Russell 1999, theorem 1). That holds only if the details do:
                   would be paid for, or shunned.
     time-out      Φ(s') counts in full, because the value at s' is bootstrapped.
     n-step, chunk γ^k with the k that was really travelled.
-    unknown Φ     The pair gains nothing. A pair judged by two versions is unknown.
+    unknown Φ     The pair gains nothing. A pair judged by two versions is unknown. Frames between
+                  judged ones should carry on the last Φ (`FramePotentials.carried`): else a cycle
+                  through what cannot be judged would pay.
 
 The discount of a sampled `Batch` is γ^k, and 0 after a termination: exactly the factor of Φ(s').
-A critic with bounds (0, 1) on the sparse reward must be given (-w, 1) on the shaped one.
+A value Q in [0, 1] of the sparse reward is Q - w Φ of the shaped one, with Φ in [0, 1], so that a
+critic's bounds become (-w, 1): see `bounds`.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,7 +30,7 @@ from robot_rl.reward.potentials import PotentialTable
 from robot_rl.reward.progress import Bool
 from robot_rl.types import F32, I64
 
-__all__ = ["PotentialShaper", "ShapingCfg", "naive_rewards"]
+__all__ = ["NaiveShaper", "PotentialShaper", "Shaper", "ShapingCfg", "naive_rewards"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,18 +65,52 @@ class ShapingCfg:
         return self.weight + done * (self.final_weight - self.weight)
 
 
+class Shaper(Protocol):
+    """Something that says what sampled transitions gain beside the sparse reward."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Least and greatest value, where the sparse reward's lie in [0, 1]."""
+        ...
+
+    def rewards(
+        self,
+        table: PotentialTable,
+        rows: I64,
+        next_rows: I64,
+        discount: F32,
+        *,
+        step: int = 0,
+        trust: float = 1.0,
+    ) -> tuple[F32, Bool]:
+        """See `PotentialShaper.rewards`."""
+        ...
+
+
 class PotentialShaper:
     """Shapes sampled transitions by the potentials of their two ends."""
 
     def __init__(self, cfg: ShapingCfg) -> None:
         self.cfg = cfg
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Least and greatest value, where the sparse reward's lie in [0, 1]."""
+        return -max(self.cfg.weight, self.cfg.final_weight), 1.0
+
     def potential(self, phi: F32, sigma: F32) -> F32:
         """The lower confidence bound of progress, within [0, 1]; NaN where progress is unknown."""
         return np.clip(phi - self.cfg.caution * sigma, 0.0, 1.0).astype(np.float32)
 
     def rewards(
-        self, table: PotentialTable, rows: I64, next_rows: I64, discount: F32, *, step: int = 0
+        self,
+        table: PotentialTable,
+        rows: I64,
+        next_rows: I64,
+        discount: F32,
+        *,
+        step: int = 0,
+        trust: float = 1.0,
     ) -> tuple[F32, Bool]:
         """What transitions gain by shaping, and which of them are shaped at all.
 
@@ -86,6 +123,7 @@ class PotentialShaper:
             next_rows: int64 (B,), the rows that they bootstrap from.
             discount: float32 (B,), γ^k of the value there; 0 after a termination.
             step: Environment steps so far, for the decay.
+            trust: Factor on the weight, see `alignment.py`.
 
         Returns:
             float32 (B,), 0 where a potential is unknown, and bool (B,) whether both are known.
@@ -97,7 +135,48 @@ class PotentialShaper:
         same = both.phi_version[now] == both.phi_version[after]
         known = both.phi_valid[now] & (is_over | (both.phi_valid[after] & same))
         ahead = np.where(is_over, 0.0, discount * np.nan_to_num(potential[after]))
-        gain = self.cfg.weight_at(step) * (ahead - np.nan_to_num(potential[now]))
+        weight = trust * self.cfg.weight_at(step)
+        gain = weight * (ahead - np.nan_to_num(potential[now]))
+        return np.where(known, gain, 0.0).astype(np.float32), known
+
+
+class NaiveShaper:
+    """Pays Φ(s') - Φ(s) at every step, as is often done, to compare with: see `naive_rewards`.
+
+    Args:
+        cfg: Weight and caution, as for potentials.
+        discount: γ of a step, by which the later differences of a transition count.
+    """
+
+    def __init__(self, cfg: ShapingCfg, discount: float) -> None:
+        self.cfg, self._discount = cfg, discount
+        self._potential = PotentialShaper(cfg).potential
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Discounted differences sum to -Φ(s) and at most 1, beside what success pays."""
+        weight = max(self.cfg.weight, self.cfg.final_weight)
+        return -weight, 1.0 + weight
+
+    def rewards(
+        self,
+        table: PotentialTable,
+        rows: I64,
+        next_rows: I64,
+        discount: F32,
+        *,
+        step: int = 0,
+        trust: float = 1.0,
+    ) -> tuple[F32, Bool]:
+        """What transitions gain (B,), and which of them gain at all, see `PotentialShaper`."""
+        reach = np.arange(int((next_rows - rows).max(initial=0)) + 1)
+        way = np.minimum(rows[:, None] + reach, next_rows[:, None])
+        seen = table.read(way.ravel())
+        potential = self._potential(seen.phi, seen.phi_sigma).reshape(way.shape)
+        version = seen.phi_version.reshape(way.shape)
+        known = seen.phi_valid.reshape(way.shape).all(1) & (version == version[:, :1]).all(1)
+        gain = np.diff(np.nan_to_num(potential), axis=1) @ self._discount ** reach[:-1]
+        gain = trust * self.cfg.weight_at(step) * gain
         return np.where(known, gain, 0.0).astype(np.float32), known
 
 

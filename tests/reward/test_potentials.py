@@ -99,3 +99,34 @@ def test_a_reader_never_sees_half_an_episode():
     finally:
         stop.set()
         thread.join()
+
+
+def test_unjudged_frames_carry_on_the_last_potential_and_begin_at_none():
+    valid = np.array([False, True, False, False, True])
+    phi = np.where(valid, [0, 0.4, 0, 0, 0.9], np.nan).astype(np.float32)
+    table = FramePotentials(
+        phi=phi,
+        phi_sigma=np.where(valid, 0.1, np.nan).astype(np.float32),
+        phi_version=np.ones(5, np.int32),
+        phi_valid=valid,
+        success_p=phi,
+        success_label=np.full(5, -1, np.int8),
+    )
+    carried = table.carried()
+    np.testing.assert_allclose(carried.phi, [0, 0.4, 0.4, 0.4, 0.9])
+    np.testing.assert_allclose(carried.phi_sigma, [0, 0.1, 0.1, 0.1, 0.1])
+    assert carried.phi_valid.all()
+
+
+def test_an_episode_that_nobody_could_judge_stays_unknown():
+    estimate = ProgressEstimate.invalid(4, model_id="m", version=1)
+    assert not FramePotentials.of(estimate).carried().phi_valid.any()
+
+
+def test_a_table_comes_back_from_its_arrays():
+    table, again = PotentialTable(6), PotentialTable(6)
+    estimate = ProgressEstimate.invalid(2, model_id="m", version=3)
+    table.write(1, FramePotentials.of(estimate))
+    again.load_arrays(table.arrays(4))
+    for name, column in table.arrays(6).items():
+        np.testing.assert_array_equal(column, again.arrays(6)[name])

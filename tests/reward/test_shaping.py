@@ -10,7 +10,7 @@ from robot_rl.replay.buffer import TransitionBuffer
 from robot_rl.replay.trajectory import Trajectory
 from robot_rl.reward.potentials import FramePotentials, PotentialTable
 from robot_rl.reward.progress import ProgressEstimate
-from robot_rl.reward.shaping import PotentialShaper, ShapingCfg, naive_rewards
+from robot_rl.reward.shaping import NaiveShaper, PotentialShaper, ShapingCfg, naive_rewards
 
 
 def potentials(phi, sigma=None, version=1, valid=None):
@@ -255,3 +255,65 @@ def test_the_weight_fades_out():
 def test_a_shaping_that_makes_no_sense_is_refused(changes, words):
     with pytest.raises(ConfigError, match=words):
         ShapingCfg(**changes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.3, 1.0]), st.booleans())
+def test_whatever_can_be_judged_on_the_way_a_value_stays_within_the_bounds(seed, weight, succeeds):
+    rng, gamma, steps = np.random.default_rng(seed), 0.98, 40
+    valid = rng.random(steps + 1) < 0.6
+    table = PotentialTable(steps + 1)
+    table.write(0, potentials(rng.random(steps + 1), valid=valid).carried())
+    shaper = PotentialShaper(ShapingCfg(weight=weight, final_weight=weight))
+    rows = np.arange(steps)
+    discount = np.full(steps, gamma, np.float32)
+    discount[-1] = 0.0 if succeeds else gamma
+    gain, _ = shaper.rewards(table, rows, rows + 1, discount)
+    last = table.read(np.array([steps]))
+    value = 0.0 if succeeds else -weight * float(np.nan_to_num(last.phi[0]))  # Q - w phi, Q = 0
+    gain[-1] += float(succeeds)
+    low, high = shaper.bounds
+    for step in reversed(range(steps)):
+        value = float(gain[step]) + gamma * value
+        assert low - 1e-4 <= value <= high + 1e-4
+
+
+def test_a_cycle_through_what_cannot_be_judged_does_not_pay():
+    phi = np.tile([0.2, 0.9, 0.0], 10)  # climbs while judged, falls back while it is not
+    valid = np.tile([True, True, False], 10)
+    shaper = PotentialShaper(ShapingCfg(weight=1.0, final_weight=1.0))
+    rows, every = np.arange(29), np.ones(29, np.float32)
+    totals = {}
+    for name in ("as it is", "carried"):
+        table = PotentialTable(30)
+        found = potentials(phi, valid=valid)
+        table.write(0, found.carried() if name == "carried" else found)
+        totals[name] = float(shaper.rewards(table, rows, rows + 1, every)[0].sum())
+    assert totals["as it is"] > 5
+    assert totals["carried"] <= 0.71
+
+
+@pytest.mark.parametrize("horizon", [1, 4])
+def test_the_naive_shaper_pays_what_the_naive_rewards_of_the_episode_are(horizon):
+    rng, gamma = np.random.default_rng(0), 0.9
+    phi = rng.random(12).astype(np.float32)
+    plain = naive_rewards(phi, "difference")
+    rows = np.arange(11)
+    after = np.minimum(rows + horizon, 11)
+    shaper = NaiveShaper(ShapingCfg(weight=1.0, final_weight=1.0), gamma)
+    gain, known = shaper.rewards(table_of(phi), rows, after, np.ones(11, np.float32))
+    wanted = [
+        sum(gamma**k * plain[r + k] for k in range(a - r))
+        for r, a in zip(rows, after, strict=True)
+    ]
+    np.testing.assert_allclose(gain, wanted, atol=1e-5)
+    assert known.all() and shaper.bounds == (-1.0, 2.0)
+
+
+def test_distrust_fades_what_progress_pays():
+    shaper, every = PotentialShaper(ShapingCfg()), np.ones(1, np.float32)
+    table, now, after = table_of([0.0, 1.0]), np.array([0]), np.array([1])
+    paid = [
+        float(shaper.rewards(table, now, after, every, trust=trust)[0][0]) for trust in (1.0, 0.25)
+    ]
+    assert paid == pytest.approx([0.5, 0.125])
