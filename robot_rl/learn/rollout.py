@@ -96,6 +96,8 @@ def run_episode(
     `executed` is `info["executed_action"]` where the env reports one (ours does), else the action
     as clipped to the action space. An episode counts as success if the env says so in
     `info["is_success"]`, or by a positive reward on a terminated last step if it does not say.
+    What `info["facts"]` holds at the end is kept with the episode, such as its `label_source`:
+    who said so, if that was not the env.
 
     Args:
         env: Box or Dict("state", cameras) observations, Box(-1, 1) actions.
@@ -133,6 +135,7 @@ def run_episode(
         terminated=bool(terminated),
         success=bool(info.get("is_success", terminated and float(reward) > 0)),
         next_base=queue.next(obs)[0],
+        facts=info.get("facts"),
     )
 
 
@@ -177,11 +180,23 @@ class Rows:
                 executed, action, base=base, reward=reward, control_source=self._source
             )
 
-    def ended(self, *, terminated: bool, success: bool, next_base: F32) -> Trajectory:
+    def ended(
+        self,
+        *,
+        terminated: bool,
+        success: bool,
+        next_base: F32,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Trajectory:
         """The whole episode; its record is sealed."""
+        facts = facts or {}
         if self._writer is not None:
             self._writer.seal(
-                outcome_of(success), "env", terminated=terminated, next_base=next_base
+                outcome_of(success),
+                str(facts.get("label_source", "env")),
+                terminated=terminated,
+                next_base=next_base,
+                facts={name: fact for name, fact in facts.items() if name != "label_source"},
             )
         return Trajectory(
             obs={k: np.stack([row[k] for row in self._obs]) for k in self._obs[0]},
@@ -194,7 +209,7 @@ class Rows:
             success=success,
             control_source=np.full(len(self._reward), self._source, np.uint8),
             t_s=np.asarray(self._t_s),
-            attrs=self._attrs,
+            attrs={**self._attrs, **facts},
         )
 
 
