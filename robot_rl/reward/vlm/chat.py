@@ -72,6 +72,7 @@ class ChatRequest:
             follows `answer_start`.
         raw: No chat template: the answer continues the text itself.
         adapter: Which fine-tuned head of the model answers; "" for the model as it is.
+        temperature: 0 for the likeliest answer, which judges want; above, answers differ.
     """
 
     parts: tuple[Part, ...]
@@ -80,6 +81,7 @@ class ChatRequest:
     choices: tuple[str, ...] = ()
     raw: bool = False
     adapter: str = ""
+    temperature: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what no engine can answer."""
@@ -87,6 +89,8 @@ class ChatRequest:
             raise ConfigError("a request has no parts, but must have text or images.")
         if self.max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens is {self.max_new_tokens}, but must be >= 1.")
+        if not 0 <= self.temperature <= 2:
+            raise ConfigError(f"temperature is {self.temperature}, but must be within 0 and 2.")
         if any(not choice for choice in self.choices):
             raise ConfigError(f"choices are {self.choices}, but none may be empty.")
         for part in self.parts:

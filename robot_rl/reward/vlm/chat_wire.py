@@ -65,7 +65,7 @@ def payloads(
     body: dict[str, Any] = {
         "model": request.adapter or model,
         "max_tokens": 1 if request.choices else request.max_new_tokens,
-        "temperature": 0.0,
+        "temperature": request.temperature,
     }
     content = [row for part in request.parts for row in _content(part, max_pixels, vllm)]
     if request.raw:

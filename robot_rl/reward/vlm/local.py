@@ -208,13 +208,13 @@ class LoadedModel:
         }
 
     def write(self, batch: Sequence[Encoded], request: ChatRequest) -> list[ChatReply]:
-        """Let the model write, the likeliest token each time."""
+        """Let the model write, the likeliest token each time unless the request is warm."""
         inputs = self.inputs(batch)
         made = self.model.generate(
             **inputs,
             max_new_tokens=request.max_new_tokens,
-            do_sample=False,
-            temperature=None,
+            do_sample=request.temperature > 0,
+            temperature=request.temperature or None,
             top_p=None,
             top_k=None,
             pad_token_id=self.pad_id,
@@ -256,7 +256,7 @@ def _alike(requests: Sequence[ChatRequest]) -> Iterator[list[int]]:
     """Rows of requests that may share a forward pass."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for row, request in enumerate(requests):
-        key = (request.choices, request.max_new_tokens, request.adapter)
+        key = (request.choices, request.max_new_tokens, request.adapter, request.temperature)
         groups.setdefault(key, []).append(row)
     yield from groups.values()
 
