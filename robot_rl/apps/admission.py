@@ -1,17 +1,19 @@
 """Refuses what does not fit together, before anything long starts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from robot_rl.errors import ConfigError, DataError, ShapeError
+from robot_rl.learn.carry_over import Pretrained
 from robot_rl.policy.base import BasePolicy
 from robot_rl.policy.normalise import state_vector
 from robot_rl.replay.trajectory import Trajectory
 
-__all__ = ["admit_demos", "admit_policy", "admit_reward"]
+__all__ = ["admit_demos", "admit_policy", "admit_pretrained", "admit_reward"]
 
 _ROUNDING = 1e-4
 
@@ -66,6 +68,23 @@ def admit_demos(env: gym.Env[Any, Any], demos: Sequence[Trajectory], where: str)
                 f"episode {k} of {where} holds an action of {largest:.3g}, but actions must be "
                 "within [-1, 1]. Record it with robot-rl collect, or rescale it."
             )
+
+
+def admit_pretrained(path: Path, env: str) -> Pretrained:
+    """Read a pretraining, and see that it is of the task; a real robot's task has another name.
+
+    Raises:
+        DataError: There is no finished pretraining in the folder.
+        CheckpointError: It is damaged.
+        ConfigError: It is of another task.
+    """
+    found = Pretrained.load(path)
+    if found.env != env and not env.endswith((".yaml", ".yml")):
+        raise ConfigError(
+            f"{path} is a pretraining for '{found.env}', but this run is of '{env}'. Give one "
+            f"that was made by robot-rl pretrain --env {env}."
+        )
+    return found
 
 
 def admit_reward(env: gym.Env[Any, Any], name: str) -> None:

@@ -23,6 +23,7 @@ VERBS = {
     "record": "demonstrate a task yourself, by keyboard, gamepad or SpaceMouse, into a store",
     "collect": "record demonstrations into an episode store",
     "bc": "train a base policy on demonstrations by behavior cloning",
+    "pretrain": "learn from data and in many twins side by side, before there is a robot",
     "train": "improve a base policy by residual RL, on any environment",
     "learner": "learn what the actor of a run records, in another process or elsewhere",
     "eval": "measure a policy on given seeds",

@@ -7,14 +7,14 @@ import argparse
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import tyro
 
-from robot_rl.apps.admission import admit_demos, admit_policy, admit_reward
+from robot_rl.apps.admission import admit_demos, admit_policy, admit_pretrained, admit_reward
 from robot_rl.apps.envs import eval_seeds, load_demos
 from robot_rl.apps.eval import find_policy
 from robot_rl.apps.measure import measure
@@ -27,6 +27,7 @@ from robot_rl.env.features import FeatureObservation, camera_shapes
 from robot_rl.errors import ConfigError, RobotRLError
 from robot_rl.learn.bc import BCCfg, fit
 from robot_rl.learn.candidates import Candidates
+from robot_rl.learn.carry_over import CarryOverCfg, Pretrained
 from robot_rl.learn.eyesight import EyesightCfg, with_features
 from robot_rl.learn.jsonl import read_lines
 from robot_rl.learn.methods import WITHOUT_BASE, ResidualCfg, baseline
@@ -63,6 +64,11 @@ class Cfg:
     is cloned from the demonstrations)."""
     demos: str = ""
     """Episode store with demonstrations, or builtin."""
+    pretrained: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Folder of robot-rl pretrain: its base, demonstrations, critics, residual and replay are what
+    the run begins with."""
+    carry: CarryOverCfg = field(default_factory=CarryOverCfg)
+    """How far to trust what was learned there."""
     method: Method = "ours"
     """What is learned; ours with neither base nor demonstrations is td3."""
     name: str = ""
@@ -98,6 +104,16 @@ class Cfg:
                 f"eval_episodes is {self.eval_episodes} and videos {self.videos}, "
                 "but must be at least 1 and 0."
             )
+        if self.pretrained is not None and (self.base is not None or self.engine == "split"):
+            raise ConfigError(
+                f"from is '{self.pretrained}', which brings its own base and is learned on from "
+                "in one process: leave out --base, and give --engine inline."
+            )
+        if self.pretrained is not None and self.method in WITHOUT_BASE:
+            raise ConfigError(
+                f"method '{self.method}' uses no base, but from is '{self.pretrained}': a "
+                "pretraining is learned on by ours, fast or filtered-bc."
+            )
         if self.max_lag is not None and self.max_lag < 0:
             raise ConfigError(f"max_lag is {self.max_lag}, but must be at least 0, or None.")
         if self.port == "ros" and self.videos:
@@ -116,7 +132,8 @@ class Cfg:
     @property
     def clones_base(self) -> bool:
         """Whether the run makes a base of its own."""
-        return self.base is None and bool(self.demos) and self.method not in WITHOUT_BASE
+        has_base = self.base is not None or self.pretrained is not None
+        return not has_base and bool(self.demos) and self.method not in WITHOUT_BASE
 
 
 def preset(arguments: Sequence[str]) -> Cfg:
@@ -124,13 +141,17 @@ def preset(arguments: Sequence[str]) -> Cfg:
     look = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for option in ("--method", "--base", "--demos", "--port"):
         look.add_argument(option, default="")
+    look.add_argument("--from", default="", dest="pretrained")
     asked, _ = look.parse_known_args([*arguments])
     method = asked.method if asked.method in Method.__args__ else "ours"
-    learn = learner_of(method, has_base=bool(asked.base or asked.demos))
+    learn = learner_of(method, has_base=bool(asked.base or asked.demos or asked.pretrained))
+    if asked.pretrained:
+        learn = replace(learn, warmup_steps=1)  # it was warmed up in the pretraining
     if asked.port != "ros":
         return Cfg(env=tyro.MISSING, learn=learn)
     # A robot goes on while another process learns, and its evaluations take its own time.
-    robot = {"engine": "split", "max_lag": None, "eval_episodes": 20, "videos": 0}
+    engine = "inline" if asked.pretrained else "split"
+    robot = {"engine": engine, "max_lag": None, "eval_episodes": 20, "videos": 0}
     return Cfg(env=tyro.MISSING, learn=learn, **robot)
 
 
@@ -144,7 +165,8 @@ def main(cfg: Cfg) -> int:
     use_one_thread()
     env = make_env(cfg.env, cfg.port, cfg.ros)
     try:
-        base, demos = _materials(cfg, env)
+        pretrained = None if cfg.pretrained is None else admit_pretrained(cfg.pretrained, cfg.env)
+        base, demos = _materials(cfg, env, pretrained)
         config, eyes = _config(cfg, demos), None
         if camera_shapes(env):
             config |= {"eyes": cfg.eyes}
@@ -165,8 +187,10 @@ def main(cfg: Cfg) -> int:
                 base = base.policy if isinstance(base, SeeingPolicy) else base
             if cfg.clones_base:
                 base = _cloned(cfg, run, demos)
-            learn = _split if cfg.engine == "split" else _inline
-            done, step = learn(cfg, run, env, eyes, base, demos)
+            if cfg.engine == "split":
+                done, step = _split(cfg, run, env, eyes, base, demos)
+            else:
+                done, step = _inline(cfg, run, env, eyes, base, demos, pretrained)
         except RobotRLError as error:
             run.stop("failed", str(error))
             raise
@@ -188,19 +212,21 @@ def _calibration(cfg: Cfg) -> str | None:
     return Rig.load(cfg.rig).hash
 
 
-def _materials(cfg: Cfg, env: gym.Env[Any, Any]) -> tuple[BasePolicy | None, list[Trajectory]]:
+def _materials(
+    cfg: Cfg, env: gym.Env[Any, Any], pretrained: Pretrained | None
+) -> tuple[BasePolicy | None, list[Trajectory]]:
     """Base and demonstrations, if they fit the environment and the method."""
     if len(eval_seeds(cfg.env)) < cfg.eval_episodes:
         raise ConfigError(
             f"eval_episodes is {cfg.eval_episodes}, but '{cfg.env}' has "
             f"{len(eval_seeds(cfg.env))} evaluation seeds."
         )
-    if not (cfg.base or cfg.demos) and cfg.method not in ("ours", *WITHOUT_BASE):
+    if not (cfg.base or cfg.demos or cfg.pretrained) and cfg.method not in ("ours", *WITHOUT_BASE):
         raise ConfigError(
             f"method '{cfg.method}' needs a base. Give --base, or --demos to clone one from. "
             f"Without there are {', '.join(WITHOUT_BASE)}."
         )
-    if cfg.port == "ros" and not cfg.demos:
+    if cfg.port == "ros" and not (cfg.demos or cfg.pretrained):
         raise ConfigError(
             "port ros needs --demos: a robot is not moved at random to learn what its numbers "
             "mean. robot-rl record makes some."
@@ -213,6 +239,9 @@ def _materials(cfg: Cfg, env: gym.Env[Any, Any]) -> tuple[BasePolicy | None, lis
     if cfg.demos:
         demos = load_demos(cfg.demos, cfg.env)
         admit_demos(env, demos, cfg.demos)
+    if pretrained is not None:
+        admit_demos(env, pretrained.start.demos, str(cfg.pretrained))
+        base, demos = pretrained.start.base, [*pretrained.start.demos, *demos]
     admit_sight(env, base, demos, cfg.env)
     if cfg.learn.sparse and cfg.port == "sim":  # a robot is not moved at random to find out
         admit_reward(env, cfg.env)
@@ -229,7 +258,9 @@ def _config(cfg: Cfg, demos: Sequence[Trajectory]) -> dict[str, Any]:
     for demo in demos:
         digest.update(demo.executed.tobytes())
     about = {"path": cfg.demos, "episodes": len(demos), "sha256": digest.hexdigest()}
-    apart = {"engine": "split"} if cfg.engine == "split" else {}
+    apart: dict[str, Any] = {"engine": "split"} if cfg.engine == "split" else {}
+    if cfg.pretrained is not None:
+        apart |= {"from": str(cfg.pretrained), "carry": cfg.carry}
     if cfg.port == "ros":
         apart |= {"port": "ros", "ros": cfg.ros}
     return {
@@ -290,6 +321,7 @@ def _inline(
     eyes: Eyes | None,
     base: BasePolicy | None,
     demos: Sequence[Trajectory],
+    pretrained: Pretrained | None,
 ) -> tuple[Candidates, int]:
     """Act and learn in turn, from where the folder has it to the end; see `_split`."""
     seeds = eval_seeds(cfg.env)[: cfg.eval_episodes]
@@ -307,7 +339,12 @@ def _inline(
         return found.rate.mean
 
     try:
-        learner = ResidualLearner(cfg.learn, env, base, demos, run=run, evaluate=evaluate)
+        norm = None if pretrained is None else pretrained.start.norm
+        learner = ResidualLearner(
+            cfg.learn, env, base, demos, run=run, evaluate=evaluate, norm=norm
+        )
+        if pretrained is not None:
+            pretrained.hand_over(learner, cfg.carry)
         if cfg.resume:
             learner.resume()
         if not _is_over(run, learner):

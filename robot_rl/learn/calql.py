@@ -58,8 +58,7 @@ class CalQL:
     """
 
     def __init__(self, cfg: CalQLCfg, *, seed: int) -> None:
-        self.cfg = cfg
-        self.rng = np.random.default_rng((seed, 11))
+        self.cfg, self._seed = cfg, seed
 
     def gather(self, agent: ActorCritic[Any], batch: Batch) -> Mapping[str, float]:
         """Add the term's gradient to that of the agent's critics; returns what it sees.
@@ -70,7 +69,9 @@ class CalQL:
         """
         cfg, rows, dim = self.cfg, len(batch.state), agent.norm.action_dim
         count = cfg.actions
-        wild = self.rng.uniform(-1, 1, (count, rows, dim)).astype(np.float32)
+        # Drawn from the count of updates, so that a checkpoint need not know of it.
+        rng = np.random.default_rng((self._seed, 11, agent.updates))
+        wild = rng.uniform(-1, 1, (count, rows, dim)).astype(np.float32)
         drawn = [agent.sample(batch) for _ in range(count)]
         tried = torch.cat(
             [

@@ -16,7 +16,7 @@ from robot_rl.learn.jsonl import read_lines
 
 __all__ = ["LOGS", "RunRecord", "read_json"]
 
-LOGS = ("metrics", "evals", "episodes", "clock")
+LOGS = ("metrics", "evals", "episodes", "clock", "offline")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,6 +31,7 @@ class RunRecord:
     evals: Sequence[Mapping[str, Any]]
     episodes: Sequence[Mapping[str, Any]]
     clock: Sequence[Mapping[str, Any]]
+    offline: Sequence[Mapping[str, Any]] = ()  # of learning without acting, by update
 
     @classmethod
     def read(cls, path: Path) -> "RunRecord":

@@ -39,7 +39,7 @@ def save_learner(learner: "ResidualLearner", run: RunFolder) -> None:
     # The base actions of demonstrations change with the imitation.
     arrays["demos.base"] = replay.demos.base[: replay.demos.rows].copy()
     if replay.prior is not None:
-        arrays["prior.base"] = replay.prior.base[: replay.prior.rows].copy()
+        arrays |= {f"prior.{key}": value for key, value in replay.prior.arrays().items()}
     state = {
         "step": learner.step,
         "episode": learner.episode,
@@ -58,6 +58,9 @@ def save_learner(learner: "ResidualLearner", run: RunFolder) -> None:
         arrays |= {f"imitation.{k}": v for k, v in imitation.ensemble.arrays().items()}
         state["imitation"] = imitation.ensemble.config()
         state["refreshes"] = imitation.refreshes
+    if learner.reward is not None:
+        arrays |= {f"reward.{key}": value for key, value in learner.reward.arrays().items()}
+        state["reward"] = learner.reward.state()
     save_checkpoint(run, learner.step, tensors=tensors, arrays=arrays, state=state)
 
 
@@ -80,7 +83,7 @@ def load_learner(learner: "ResidualLearner", run: RunFolder) -> bool:
     replay.own.load_arrays(under("own.", saved.arrays))
     replay.demos.base[: replay.demos.rows] = saved.arrays["demos.base"]
     if replay.prior is not None:
-        replay.prior.base[: replay.prior.rows] = saved.arrays["prior.base"]
+        replay.prior.load_arrays(under("prior.", saved.arrays))
     learner.step, learner.episode = state["step"], state["episode"]
     learner.position = state.get("position", -1)
     learner.is_warm, learner.successes = state["is_warm"], state["successes"]
@@ -88,6 +91,8 @@ def load_learner(learner: "ResidualLearner", run: RunFolder) -> bool:
     learner.residual_trials = state["residual_trials"]
     learner.agent.scale, learner.agent.updates = state["scale"], state["updates"]
     learner.evidence.load_state(state["evidence"])
+    if learner.reward is not None:
+        learner.reward.load(under("reward.", saved.arrays), state.get("reward"))
     for rng, kept in zip(_generators(learner), state["rng"], strict=True):
         restore_numpy_rng(rng, kept)
     return True

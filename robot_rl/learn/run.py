@@ -5,6 +5,7 @@
                 evals.jsonl       {"step", "policy", "seeds", "successes", "lengths"}
                 episodes.jsonl    {"step", "episode", "success", "length", "behaviour", ...}
                 clock.jsonl       {"step", "wall_s", "cpu_s"}         what those steps cost
+                offline.jsonl     {"update", ...floats}               learning without acting
                 status.json       running | finished | failed | interrupted, and how far
                 tb/ checkpoints/ videos/ report.html
 
@@ -122,6 +123,12 @@ class RunFolder:
         values = {key: float(value) for key, value in metrics.items()}
         self._append("metrics", step, values)
         self.tensorboard.add(step, values)
+
+    def log_offline(self, update: int, metrics: Mapping[str, float]) -> None:
+        """Add one row of what a learner sees that does not act: it has updates, and no steps."""
+        values = {key: float(value) for key, value in metrics.items()}
+        self._logs["offline"].append({"update": int(update), **values})
+        self.reached(self._status["step"])
 
     def log_episode(self, step: int, fields: Mapping[str, Any]) -> None:
         """Add one executed episode that ended at `step`.
