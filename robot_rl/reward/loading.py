@@ -17,8 +17,8 @@ def load_model(where: str | Path) -> ProgressModel:
     """The model at `where`.
 
     Args:
-        where: The folder in which a model was saved (embedded, a judge, a server's address), or
-            the address itself: http://127.0.0.1:8077.
+        where: The folder in which a model was saved (embedded, written, a judge, a server's
+            address), or the address itself: http://127.0.0.1:8077.
 
     Raises:
         CheckpointError: Nothing there is a progress model.
@@ -33,6 +33,8 @@ def load_model(where: str | Path) -> ProgressModel:
         return remote.RemoteModel(load_config(folder / "remote.json", remote.RemoteCfg))
     if (folder / "judge.json").is_file():
         return import_module("robot_rl.reward.vlm.saved").load_judge(folder)
+    if (folder / "written.json").is_file():
+        return import_module("robot_rl.reward.written.model").WrittenModel.load(folder)
     if (folder / "model.json").is_file():
         return import_module("robot_rl.reward.embedded").EmbeddedModel.load(folder)
     raise CheckpointError(
