@@ -27,6 +27,7 @@ from robot_rl.learn.methods import ResidualCfg
 from robot_rl.learn.progress import Progress
 from robot_rl.learn.relabel import relabel
 from robot_rl.learn.resume import load_learner, save_learner
+from robot_rl.learn.reward_source import RewardSource
 from robot_rl.learn.rollout import Driver
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.base import BasePolicy
@@ -54,6 +55,7 @@ class ResidualLearner(Candidates):
             `evaluate(step, name, driver, anchor)`, where the anchor is the episode's base.
         norm: Of states and actions (default: fitted on the demonstrations, or on random actions
             in the env).
+        reward: Who says what an episode was worth; None takes the env's word.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class ResidualLearner(Candidates):
         run: RunFolder | None = None,
         evaluate: Evaluate | None = None,
         norm: Normaliser | None = None,
+        reward: RewardSource | None = None,
     ) -> None:
         self.env, self.run, self._evaluate = env, run, evaluate
         if norm is None:
@@ -87,6 +90,9 @@ class ResidualLearner(Candidates):
         self.residual_trials = 0  # episodes of the residual since its scale last changed
         self.patience = 4  # episodes of the residual before its scale may grow
         self._metrics: dict[str, list[float]] = {}
+        self.reward = reward
+        if reward is not None:
+            self.agent.bounds = self.chooser.bounds = reward.begin(self.replay, self.demos)
         self._plan(0)
 
     def _empty_replay(self) -> MixedReplay:
@@ -148,6 +154,8 @@ class ResidualLearner(Candidates):
                 say who acted, and whether warm-up noise was on it (`Candidates.collect`).
         """
         before, name = self.step, episode.attrs["behaviour"]
+        if self.reward is not None:
+            episode = self.reward.judged(episode)
         self._keep(episode)
         self._learn(len(episode))
         if name == "residual" and self.cfg.always is None and not self.cfg.fixed_scale:
@@ -167,7 +175,10 @@ class ResidualLearner(Candidates):
         self._plan(before)
         self.step += len(episode)
         self.episode += 1
-        if episode.success:
+        if self.reward is not None:
+            self.reward.kept(rows, episode)
+            self.successes = self.reward.successes
+        elif episode.success:
             self.successes.append([rows.start, rows.stop])
         name, is_noisy = episode.attrs["behaviour"], episode.attrs["noisy"]
         self.count(name, success=bool(episode.success), noisy=is_noisy)
@@ -195,7 +206,11 @@ class ResidualLearner(Candidates):
 
     def _batch(self) -> Batch:
         """Transitions for the step critic, part demonstrations."""
-        return self.replay.sample(self.cfg.batch, self.cfg.demo_fraction, self.rng)
+        return self._rewarded(self.replay.sample(self.cfg.batch, self.cfg.demo_fraction, self.rng))
+
+    def _rewarded(self, batch: Batch) -> Batch:
+        """The batch with the reward that is learned from."""
+        return batch if self.reward is None else self.reward.rewarded(batch, self.step)
 
     def _update_chooser(self) -> dict[str, float]:
         """One update of the chunk critic, against the imitation's proposals."""
@@ -204,6 +219,7 @@ class ResidualLearner(Candidates):
             cfg.batch, cfg.chunk_demo_fraction, self.rng, chunk=self.base.chunk
         )
         assert self.imitation is not None  # "chosen" is a candidate only where there is one
+        batch = self._rewarded(batch)
         return self.chooser.update(batch, self.imitation.proposals(batch.next_row))
 
     def _due(self, who: str, more: float) -> int:
@@ -295,8 +311,11 @@ class ResidualLearner(Candidates):
         }
         if "version" in episode.attrs:
             fields["version"] = episode.attrs["version"]  # of the weights that it acted by
-        self.run.log_episode(self.step, fields)
         means = {key: float(np.mean(values)) for key, values in self._metrics.items()}
+        if self.reward is not None:
+            fields |= self.reward.facts
+            means |= self.reward.metrics()
+        self.run.log_episode(self.step, fields)
         trust = {f"evidence/{who}": self.evidence.rate(who) for who in self.cfg.candidates}
         self.run.log(self.step, means | trust | {"residual_scale": self.agent.scale})
         self._metrics.clear()

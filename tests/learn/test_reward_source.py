@@ -1,0 +1,350 @@
+"""The toy task of the residual learner, with a judge in place of what the env says of success."""
+
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from robot_rl.errors import CheckpointError, ConfigError
+from robot_rl.learn.bc import BCCfg, fit
+from robot_rl.learn.chooser import ChooserCfg
+from robot_rl.learn.methods import ResidualCfg
+from robot_rl.learn.residual import ResidualLearner
+from robot_rl.learn.reward_source import RewardCfg, RewardSource
+from robot_rl.learn.rollout import PolicyDriver, run_episode
+from robot_rl.learn.run import RunFolder
+from robot_rl.learn.watched import WatchedEnv
+from robot_rl.policy.callable import CallablePolicy
+from robot_rl.reward.corpus import Lesson
+from robot_rl.reward.detector import DetectorCfg, SuccessDetector
+from robot_rl.reward.embedded_cfg import EmbeddedCfg
+from robot_rl.reward.judge import Judge, Watch
+from robot_rl.reward.progress import Capabilities, ProgressEstimate
+from robot_rl.reward.retraining import RetrainCfg, Retrainer, train_judge
+from robot_rl.reward.shaping import ShapingCfg
+
+RADIUS, HORIZON, TASK = 0.12, 20, "Reach the goal."
+
+
+class PointEnv(gym.Env):
+    """A point in the plane, 0.2 a step; it knows its success, but goes on if nobody resets it."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.point, self.goal = self.np_random.uniform(-1, 1, (2, 2))
+        self.step_count = 0
+        return self._observe(), {"is_success": False}
+
+    def step(self, action):
+        self.point = self.point + 0.2 * np.clip(action, -1, 1)
+        self.step_count += 1
+        done = self.is_there()
+        truncated = not done and self.step_count >= HORIZON
+        return self._observe(), float(done), done, truncated, {"is_success": done}
+
+    def is_there(self):
+        return bool(np.linalg.norm(self.point - self.goal) < RADIUS)
+
+    def _observe(self):
+        return np.concatenate([self.point, self.goal]).astype(np.float32)
+
+
+class Ruler:
+    """A progress model that measures the distance to the goal, or to somewhere else."""
+
+    capabilities = Capabilities(causal=True)
+
+    def __init__(self, *, aims_at="goal", version=1, blind=False):
+        self.model_id, self.version = f"ruler-{aims_at}", version
+        self._aims_at, self._blind = aims_at, blind
+
+    def score(self, queries):
+        return [self._judge(query.proprio) for query in queries]
+
+    def _judge(self, state):
+        point, goal = state[:, :2], state[:, 2:4]
+        aim = goal if self._aims_at == "goal" else -goal
+        near = np.clip(1 - np.linalg.norm(point - aim, axis=1) / 3, 0, 1).astype(np.float32)
+        there = np.linalg.norm(point - goal, axis=1) < RADIUS
+        valid = np.full(len(state), not self._blind)
+        hide = np.where(valid, 0.0, np.nan).astype(np.float32)
+        return ProgressEstimate(
+            progress=near + hide,
+            success=np.where(there, 0.99, 0.01).astype(np.float32) + hide,
+            sigma=np.zeros(len(state), np.float32) + hide,
+            valid=valid,
+            model_id=self.model_id,
+            version=self.version,
+        )
+
+
+def expert(obs):
+    return np.clip((obs[2:] - obs[:2]) * 5, -1, 1)
+
+
+def biased(obs):
+    """An expert whose aim is off by a little more than the goal allows."""
+    return np.clip((obs[2:] + 0.1 - obs[:2]) * 5, -1, 1)
+
+
+def judge_by(model, hold_s=0.0):
+    cfg = DetectorCfg(threshold=0.8, hold_s=hold_s)
+    return Judge(model=model, detector=SuccessDetector(cfg), task=TASK)
+
+
+def watched(judge, *, knows=True):
+    env, watch = PointEnv(), Watch(judge)
+    return WatchedEnv(env, watch, horizon=HORIZON, truth=env.is_there if knows else None)
+
+
+@pytest.fixture(scope="module")
+def demos():
+    driver = PolicyDriver(CallablePolicy(expert))
+    return [run_episode(PointEnv(), driver, None, seed=k, source="scripted") for k in range(20)]
+
+
+@pytest.fixture(scope="module")
+def ensemble(demos):
+    return fit(BCCfg(chunk=4, members=3, width=32, steps=400), demos, seed=0)
+
+
+def small(**changes):
+    cfg = ResidualCfg(
+        steps=400,
+        warmup_steps=120,
+        warmup_updates=60,
+        refresh_every=250,
+        refresh=BCCfg(steps=60, width=32),
+        chooser=ChooserCfg(width=32),
+        eval_every=0,
+        checkpoint_every=100,
+        batch=64,
+        utd=1.0,
+        chunk_utd=0.5,
+    )
+    return replace(cfg, **changes)
+
+
+def learner_of(judge, base, demos, cfg=None, *, reward=None, run=None, env=None, **source):
+    env = env or watched(judge)
+    made = RewardSource(reward or RewardCfg(), judge, watch=env.watch, **source)
+    return ResidualLearner(cfg or small(), env, base, demos, run=run, reward=made)
+
+
+# The env under a judge ---------------------------------------------------------------------------
+
+
+def test_an_episode_goes_on_past_the_envs_success_until_the_judge_has_seen_it_hold():
+    driver = PolicyDriver(CallablePolicy(expert))
+    plain = run_episode(PointEnv(), driver, None, seed=3)
+    held = run_episode(watched(judge_by(Ruler(), hold_s=3.0)), driver, None, seed=3)
+    assert len(held) == len(plain) + 3
+    assert held.success and held.terminated and held.reward.tolist()[-1] == 1.0
+    assert held.attrs["true_success"] is True
+    assert held.attrs["label_source"] == "reward_model:ruler-goal@1"
+
+
+def test_without_a_word_of_the_judge_an_episode_runs_to_its_time_out():
+    driver = PolicyDriver(CallablePolicy(expert))
+    blind = run_episode(watched(judge_by(Ruler(blind=True))), driver, None, seed=3)
+    assert len(blind) == HORIZON and not blind.terminated and not blind.success
+    assert blind.reward.sum() == 0
+    assert blind.attrs["true_success"] is True
+
+
+def test_nothing_of_what_the_env_knows_reaches_the_learner_if_it_is_not_asked(demos, ensemble):
+    learned = []
+    for knows in (True, False):
+        judge = judge_by(Ruler(), hold_s=1.0)
+        learner = learner_of(judge, ensemble, demos, env=watched(judge, knows=knows))
+        learner.train()
+        learned.append(learner)
+    first, second = (
+        np.concatenate([one.agent.actor.flat.numpy(), one.replay.own.reward]) for one in learned
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+# What is learned from ---------------------------------------------------------------------------
+
+
+def test_verdicts_decide_on_rewards_imitation_and_evidence(demos, ensemble):
+    never = learner_of(judge_by(Ruler(blind=True)), ensemble, demos)
+    never.train()
+    assert never.successes == [] and never.replay.own.reward.sum() == 0
+    assert all(rate < 0.5 for rate in map(never.evidence.rate, never.cfg.candidates))
+    seeing = learner_of(judge_by(Ruler()), ensemble, demos)
+    seeing.train()
+    assert len(seeing.successes) == seeing.replay.own.reward.sum() > 5
+
+
+def test_demonstrations_are_successes_even_if_their_record_pays_nothing(demos, ensemble):
+    unpaid = [replace(demo, reward=0 * demo.reward, terminated=False) for demo in demos]
+    learner = learner_of(judge_by(Ruler()), ensemble, unpaid)
+    assert learner.replay.demos.reward.sum() == len(demos)
+
+
+def test_the_residual_learns_from_the_judge_alone(demos):
+    base, cfg = CallablePolicy(biased), small(steps=1_500, candidates=("base", "residual"))
+    quick = replace(cfg.td3, width=64, actor_lr=1e-3, critic_lr=1e-3, tau=0.02, pull=0.05)
+    learner = learner_of(
+        judge_by(Ruler()), base, demos, replace(cfg, td3=quick, always="residual")
+    )
+    learner.train()
+    env, driver = PointEnv(), learner.driver("residual", explore=False)
+    wins = [run_episode(env, driver, base, seed=5_000 + k).success for k in range(40)]
+    plain = [run_episode(env, PolicyDriver(base), None, seed=5_000 + k).success for k in range(40)]
+    assert np.mean(plain) < 0.5 < 0.85 < np.mean(wins)
+
+
+@pytest.mark.parametrize("auxiliary", ["potential", "naive", "none"])
+def test_targets_stay_within_the_bounds_that_follow_from_the_weight(demos, ensemble, auxiliary):
+    shaping = ShapingCfg(weight=0.7, final_weight=0.7)
+    reward = RewardCfg(auxiliary=auxiliary, shaping=shaping, alignment=None)
+    learner = learner_of(judge_by(Ruler()), ensemble, demos, reward=reward)
+    low, high = {"potential": (-0.7, 1.0), "naive": (-0.7, 1.7), "none": (0.0, 1.0)}[auxiliary]
+    assert learner.agent.bounds == learner.chooser.bounds == (low, high)
+    learner.train()
+    target = learner.agent._target(learner._batch())
+    assert (target >= low).all() and (target <= high).all()
+    gained = learner._batch().reward - learner.replay.sample(64, 0.5, learner.rng).reward
+    assert (auxiliary == "none") == (np.abs(gained).max() in (0.0, 1.0))
+
+
+def test_shaping_a_batch_moves_steps_and_chunks_by_their_potentials(demos, ensemble):
+    reward = RewardCfg(shaping=ShapingCfg(weight=1.0, final_weight=1.0, caution=0.0))
+    learner = learner_of(judge_by(Ruler()), ensemble, demos, reward=reward)
+    learner.train()
+    source, model = learner.reward, Ruler()
+    source.trust = 1.0
+    for chunk in (None, 4):
+        batch = learner.replay.sample(64, 0.5, learner.rng, chunk=chunk)
+        now = model._judge(batch.state).progress
+        after = model._judge(batch.next_state).progress
+        wanted = batch.reward + batch.discount * after - now
+        np.testing.assert_allclose(source.rewarded(batch, 0).reward, wanted, atol=1e-5)
+
+
+# How far progress is trusted --------------------------------------------------------------------
+
+
+def test_misleading_progress_is_faded_out_and_good_progress_is_kept(demos, ensemble):
+    trust = {}
+    for aims_at in ("goal", "elsewhere"):
+        learner = learner_of(judge_by(Ruler(aims_at=aims_at)), ensemble, demos)
+        learner.train()
+        trust[aims_at] = learner.reward.trust
+    assert trust["goal"] > 0.8 and trust["elsewhere"] < 0.3
+
+
+# People, and a judge that learns ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_persons_word_overrules_the_judge(demos, ensemble, said):
+    learner = learner_of(judge_by(Ruler()), ensemble, demos)
+    driver = PolicyDriver(CallablePolicy(expert))
+    episode = run_episode(PointEnv(), driver, None, seed=3)
+    attrs = {**episode.attrs, "label_source": "human", "behaviour": "base", "noisy": False}
+    learner.absorb(replace(episode, success=said, terminated=said, attrs=attrs))
+    assert learner.replay.own.reward.sum() == said
+    assert learner.reward.facts["label_source"] == "human"
+    assert (len(learner.successes) == 1) is said
+
+
+def test_an_episode_that_only_the_env_has_judged_is_judged_anew(demos, ensemble):
+    learner = learner_of(judge_by(Ruler(blind=True)), ensemble, demos)
+    episode = run_episode(PointEnv(), PolicyDriver(CallablePolicy(expert)), None, seed=3)
+    assert episode.success
+    learner.absorb(replace(episode, attrs={"behaviour": "base", "noisy": False}))
+    assert learner.successes == [] and learner.replay.own.reward.sum() == 0
+
+
+def lesson(episode, success=True):
+    return Lesson(episode=episode, task=TASK, success=success)
+
+
+def short_judge(lessons):
+    model = EmbeddedCfg(
+        steps=40, members=2, batch=32, gap_s=1.0, done_last_s=1.0, doubt_last_s=2.0
+    )
+    return train_judge(lessons, TASK, model=model, detector=DetectorCfg(hold_s=1.0))
+
+
+def asking(tmp_path, demos, ensemble, run=None, steps=400):
+    lessons = [lesson(demo) for demo in demos]
+    judge = short_judge(lessons)
+    return learner_of(
+        judge,
+        ensemble,
+        demos,
+        small(steps=steps),
+        reward=RewardCfg(ask_every=2),
+        run=run,
+        retrainer=Retrainer(lessons, judge, RetrainCfg(every=8)),
+        folder=tmp_path / "judges",
+    )
+
+
+def test_what_was_asked_trains_the_judge_again_and_all_is_judged_anew(demos, ensemble, tmp_path):
+    learner = asking(tmp_path, demos, ensemble)
+    learner.train()
+    source = learner.reward
+    version = source.judge.model.version
+    assert version > 1 and learner.env.watch.judge.model.version == version
+    table = source.arrays()
+    assert set(np.unique(table["phi_version"])) == {version}
+    assert Judge.load(tmp_path / "judges" / f"v{version:04d}", TASK).label_source == (
+        source.judge.label_source
+    )
+    asked = [lived for lived in source._lived if lived.source == "asked"]
+    assert len(asked) == (len(source._lived) + 1) // 2
+    wins = sum(lived.success for lived in source._lived)
+    assert learner.replay.own.reward.sum() == wins
+
+
+def test_a_judge_that_cannot_be_asked_for_again_is_not_retrained_within_a_run(demos):
+    judge = judge_by(Ruler())
+    with pytest.raises(ConfigError, match="Train it between runs"):
+        RewardSource(RewardCfg(), judge, retrainer=Retrainer([], judge), folder=None)
+
+
+# A killed run -----------------------------------------------------------------------------------
+
+
+def test_a_killed_run_goes_on_bit_for_bit_with_its_judge(demos, ensemble, tmp_path):
+    whole = asking(tmp_path / "a", demos, ensemble, RunFolder.create(tmp_path / "a", {}))
+    whole.train()
+    killed = asking(tmp_path / "b", demos, ensemble, RunFolder.create(tmp_path / "b", {}))
+    killed.cfg = replace(killed.cfg, steps=250)
+    killed.train()
+    again = asking(
+        tmp_path / "b", demos, ensemble, RunFolder.create(tmp_path / "b", {}, resume=True)
+    )
+    assert again.resume() and 250 <= again.step < 400
+    again.train()
+    assert whole.reward.judge.label_source == again.reward.judge.label_source
+    np.testing.assert_array_equal(whole.agent.actor.flat.numpy(), again.agent.actor.flat.numpy())
+    for name, column in whole.reward.arrays().items():
+        np.testing.assert_array_equal(column, again.reward.arrays()[name])
+    logs = [(tmp_path / name / "episodes.jsonl").read_bytes() for name in "ab"]
+    assert logs[0] == logs[1]
+
+
+def test_a_run_without_a_judge_does_not_go_on_with_one(demos, ensemble, tmp_path):
+    plain = ResidualLearner(
+        small(steps=200),
+        PointEnv(),
+        ensemble,
+        demos,
+        run=RunFolder.create(tmp_path / "run", {}),
+    )
+    plain.train()
+    run = RunFolder.create(tmp_path / "run", {}, resume=True)
+    judged = learner_of(judge_by(Ruler()), ensemble, demos, run=run)
+    with pytest.raises(CheckpointError, match="begun without a judge"):
+        judged.resume()
