@@ -10,7 +10,7 @@ from typing import Any
 from robot_rl.apps.envs import GYM, PIXELS, twin_task
 from robot_rl.errors import ConfigError
 
-__all__ = ["BELIEFS", "make_scenes", "make_twin"]
+__all__ = ["BELIEFS", "make_scenes", "make_twin", "usual_parameters"]
 
 BELIEFS = ("nominal", "uniform", "forces")
 """What may be believed of the robot without having measured it; else the file of a posterior."""
@@ -52,10 +52,11 @@ def make_twin(env: str, belief: str) -> Any:
         return twin
     randomize = import_module("sim.randomize")
     if belief == "uniform":
-        return randomize.RandomizedTwin(twin, randomize.Uniform(parameters=_usual(twin)))
+        return randomize.RandomizedTwin(twin, randomize.Uniform(parameters=usual_parameters(twin)))
     if belief == "forces":
         model = twin.build().compile()
-        exactly = randomize.Exactly(parameters=_usual(twin), values=_usual(twin).nominal)
+        parameters = usual_parameters(twin)
+        exactly = randomize.Exactly(parameters=parameters, values=parameters.nominal)
         bodies = _hands(twin) + _free(model)
         forces = randomize.RandomForces(force_n=dict.fromkeys(bodies, FORCE_N))
         return randomize.RandomizedTwin(twin, exactly, forces=forces)
@@ -73,7 +74,7 @@ def make_twin(env: str, belief: str) -> Any:
     return found
 
 
-def _usual(twin: Any) -> Any:
+def usual_parameters(twin: Any) -> Any:
     """What is usually uncertain: the drives, and mass and friction of what lies about."""
     identify = import_module("sim.identify.parameters")
     model = twin.build().compile()
