@@ -17,6 +17,7 @@ import tyro
 from robot_rl.apps.admission import admit_demos, admit_policy, admit_pretrained, admit_reward
 from robot_rl.apps.envs import eval_seeds, load_demos
 from robot_rl.apps.eval import find_policy
+from robot_rl.apps.judging import SPARSE, RewardName, source_of
 from robot_rl.apps.measure import measure
 from robot_rl.apps.outcome import finish
 from robot_rl.apps.ports import PortCfg, PortName, is_task_file, make_env
@@ -33,12 +34,14 @@ from robot_rl.learn.jsonl import read_lines
 from robot_rl.learn.methods import WITHOUT_BASE, ResidualCfg, baseline
 from robot_rl.learn.progress import Progress
 from robot_rl.learn.residual import ResidualLearner
+from robot_rl.learn.reward_source import RewardCfg, RewardSource
 from robot_rl.learn.rollout import Driver
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.base import BasePolicy
 from robot_rl.policy.eyes import Eyes, SeeingPolicy
 from robot_rl.policy.saved import CONFIG_FILE, load_policy, save_policy
 from robot_rl.replay.trajectory import Trajectory
+from robot_rl.reward.retraining import RetrainCfg
 
 __all__ = ["Cfg", "learner_of", "main", "preset"]
 
@@ -69,6 +72,14 @@ class Cfg:
     the run begins with."""
     carry: CarryOverCfg = field(default_factory=CarryOverCfg)
     """How far to trust what was learned there."""
+    reward: str = SPARSE
+    """What is learned from: sparse, the environment's word; judge:DIR, success as the judge in
+    that folder sees it, and progress beside; detector:DIR, that success alone; or naive:DIR, with
+    the plain difference of progress, to compare."""
+    judging: RewardCfg = field(default_factory=RewardCfg)
+    """How a judge's word becomes a reward."""
+    retrain: RetrainCfg = field(default_factory=RetrainCfg)
+    """When a judge is trained again on what was asked (judging.ask-every)."""
     method: Method = "ours"
     """What is learned; ours with neither base nor demonstrations is td3."""
     name: str = ""
@@ -113,6 +124,12 @@ class Cfg:
             raise ConfigError(
                 f"method '{self.method}' uses no base, but from is '{self.pretrained}': a "
                 "pretraining is learned on by ours, fast or filtered-bc."
+            )
+        judge = RewardName.parse(self.reward).judge
+        if judge is not None and (self.engine == "split" or self.pretrained is not None):
+            raise ConfigError(
+                f"reward is '{self.reward}', which is learned from in one process and from the "
+                "start: give --engine inline, and leave out --from."
             )
         if self.max_lag is not None and self.max_lag < 0:
             raise ConfigError(f"max_lag is {self.max_lag}, but must be at least 0, or None.")
@@ -180,6 +197,15 @@ def main(cfg: Cfg) -> int:
             keeps=keeps,
         )
         try:
+            env, source = source_of(
+                RewardName.parse(cfg.reward),
+                cfg.judging,
+                env,
+                cfg.env,
+                run.path,
+                demos,
+                retrain=cfg.retrain,
+            )
             if camera_shapes(env):
                 eyes = eyes_of(run.path / EYES_FILE, cfg.eyes, base, demos, seed=cfg.learn.seed)
                 env = FeatureObservation(env, eyes)
@@ -190,7 +216,7 @@ def main(cfg: Cfg) -> int:
             if cfg.engine == "split":
                 done, step = _split(cfg, run, env, eyes, base, demos)
             else:
-                done, step = _inline(cfg, run, env, eyes, base, demos, pretrained)
+                done, step = _inline(cfg, run, env, eyes, base, demos, pretrained, source)
         except RobotRLError as error:
             run.stop("failed", str(error))
             raise
@@ -243,7 +269,8 @@ def _materials(
         admit_demos(env, pretrained.start.demos, str(cfg.pretrained))
         base, demos = pretrained.start.base, [*pretrained.start.demos, *demos]
     admit_sight(env, base, demos, cfg.env)
-    if cfg.learn.sparse and cfg.port == "sim":  # a robot is not moved at random to find out
+    is_sparse = cfg.learn.sparse and cfg.reward == SPARSE
+    if is_sparse and cfg.port == "sim":  # a robot is not moved at random to find out
         admit_reward(env, cfg.env)
     return base, demos
 
@@ -259,6 +286,9 @@ def _config(cfg: Cfg, demos: Sequence[Trajectory]) -> dict[str, Any]:
         digest.update(demo.executed.tobytes())
     about = {"path": cfg.demos, "episodes": len(demos), "sha256": digest.hexdigest()}
     apart: dict[str, Any] = {"engine": "split"} if cfg.engine == "split" else {}
+    if (reward := RewardName.parse(cfg.reward)).judge is not None:
+        apart |= {"reward": cfg.reward, "judge": reward.digest()}
+        apart |= {"judging": cfg.judging, "retrain": cfg.retrain}
     if cfg.pretrained is not None:
         apart |= {"from": str(cfg.pretrained), "carry": cfg.carry}
     if cfg.port == "ros":
@@ -322,6 +352,7 @@ def _inline(
     base: BasePolicy | None,
     demos: Sequence[Trajectory],
     pretrained: Pretrained | None,
+    source: RewardSource | None,
 ) -> tuple[Candidates, int]:
     """Act and learn in turn, from where the folder has it to the end; see `_split`."""
     seeds = eval_seeds(cfg.env)[: cfg.eval_episodes]
@@ -341,7 +372,7 @@ def _inline(
     try:
         norm = None if pretrained is None else pretrained.start.norm
         learner = ResidualLearner(
-            cfg.learn, env, base, demos, run=run, evaluate=evaluate, norm=norm
+            cfg.learn, env, base, demos, run=run, evaluate=evaluate, norm=norm, reward=source
         )
         if pretrained is not None:
             pretrained.hand_over(learner, cfg.carry)
