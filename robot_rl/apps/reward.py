@@ -16,6 +16,7 @@ __all__ = ["VERBS", "main"]
 
 VERBS = {
     "train": "train the embedded model on demonstrations and failures, in a minute",
+    "write": "let a language model write progress as a function of the state, and check it",
     "eval": "measure a model on labelled episodes, and make its page",
     "label": "write progress, and verdicts where nobody gave one, beside stored episodes",
     "audit": "look for states that score high without success",

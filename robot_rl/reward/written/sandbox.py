@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,8 @@ class Said:
 class Sandbox:
     """One confined process, started when it is needed and again after a function broke it.
 
-    Safe to use from several threads; close it with `close` or `with`.
+    Safe to use from several threads; close it with `close` or `with`. One that is forgotten ends
+    its process when it is collected.
     """
 
     def __init__(self, cfg: SandboxCfg | None = None) -> None:
@@ -148,6 +150,7 @@ class Sandbox:
         try:
             os.chmod(root, 0o755)  # it will be another user's
             self._child = child = _spawn()
+            self._collected = weakref.finalize(self, _killed, child)
             deadline_s = time.monotonic() + _START_S
             wish = {"memory_bytes": self.cfg.memory_bytes, "root": root}
             _write(child, _packed(wish), deadline_s)
@@ -195,6 +198,7 @@ class Sandbox:
         """Why the process has gone, in words for who wrote the function."""
         child, self._child, self._source = self._child, None, ""
         assert child is not None  # it was asked a moment ago
+        self._collected.detach()
         code = _reaped(child)
         if abs(code) == signal.SIGXCPU:  # or the exit code that it became, see `confined`
             return f"more than {self.cfg.cpu_s:g} s of processor time"
@@ -206,8 +210,8 @@ class Sandbox:
         """Kill the process, if there is one."""
         child, self._child, self._source = self._child, None, ""
         if child is not None:
-            child.kill()
-            _reaped(child)
+            self._collected.detach()
+            _killed(child)
 
 
 def _spawn() -> "subprocess.Popen[bytes]":
@@ -234,6 +238,12 @@ def _reaped(child: "subprocess.Popen[bytes]") -> int:
     except subprocess.TimeoutExpired:
         child.kill()
         return child.wait()
+
+
+def _killed(child: "subprocess.Popen[bytes]") -> None:
+    """End a process, whatever it does."""
+    child.kill()
+    _reaped(child)
 
 
 def _packed(head: Mapping[str, object]) -> bytes:

@@ -93,12 +93,14 @@ def _only_function(tree: ast.Module) -> ast.FunctionDef:
     """The one function of a module, without annotations, decorations and docstring."""
     # `import numpy as np` is what a language model writes first; np is there anyway.
     body = [node for node in tree.body if not _is_numpy(node) and not _is_text(node)]
-    if len(body) != 1 or not isinstance(body[0], ast.FunctionDef) or body[0].name != ENTRY:
-        line = next((n.lineno for n in body if not isinstance(n, ast.FunctionDef)), 1)
-        raise CandidateError(
-            f"line {line}: must be one function `{ENTRY}` and nothing else beside it"
-        )
+    others = [n for n in body if not (isinstance(n, ast.FunctionDef) and n.name == ENTRY)]
+    if others and type(others[0]) in (ast.Import, ast.ImportFrom):
+        raise _refused(others[0], "import")
+    if others or len(body) != 1:
+        line = others[0].lineno if others else 1
+        raise CandidateError(f"line {line}: must be one function `{ENTRY}` and nothing beside it")
     function = body[0]
+    assert isinstance(function, ast.FunctionDef)
     if function.decorator_list:
         raise _refused(function, "decorators")
     function.returns = None

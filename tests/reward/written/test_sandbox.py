@@ -1,5 +1,6 @@
 """Each wall is tried alone: these functions never saw the syntax check."""
 
+import gc
 import os
 import sys
 import threading
@@ -243,3 +244,12 @@ def test_every_word_of_the_vocabulary_works_behind_the_walls():
             source = f"def progress(gap_m):\n    return np.nan_to_num({call}, posinf=1.0)\n"
             checked = check_source(source, ["gap_m"])
             assert fresh.run(checked, columns).progress.shape == (5,), call
+
+
+def test_a_forgotten_sandbox_ends_its_process():
+    sandbox = Sandbox()
+    sandbox.start()
+    child = sandbox._child
+    del sandbox
+    gc.collect()
+    assert child.returncode is not None
