@@ -32,6 +32,7 @@ VERBS = {
     "data": "look into episode stores, check, mend, merge and split them",
     "reward": "train a judge of progress, measure it, attack it, let it label",
     "calibrate": "print boards; measure cameras, joints and delays; say how far to trust them",
+    "explore": "choose a motion that tells most about an object, do it, fit what it told",
     "doctor": "say what works on this machine, and how to mend what does not",
 }
 

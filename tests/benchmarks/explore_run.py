@@ -1,0 +1,126 @@
+"""Hidden worlds, probed, fitted and mastered: the pieces of `bench_explore` and `bench_transfer`.
+
+A piece is kept under the hash of its settings, so that a run that was stopped goes on where it
+was. What is revealed of a world is asked for after all that depends on it is done.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robot_rl.config import config_hash, git_revision, write_atomically
+from sim.explore.hidden import HiddenWorld
+from sim.explore.plan import PlanCfg, SearchCfg, plan_motion
+from sim.explore.policy import TuneCfg, tune
+from sim.explore.probes import Probe, find_probe
+from sim.explore.trial import fit_trials
+from sim.identify.least_squares import LeastSquaresCfg
+from sim.randomize import Exactly, Uniform
+from sim.twin import EVAL_SEEDS
+
+PIECES = Path("runs/bench/explore")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCfg:
+    """What one hidden world is put through; every field is part of the hash."""
+
+    probe: str
+    objectives: tuple[str, ...] = ("a-optimal",)
+    plan: PlanCfg = PlanCfg(draws=4, search=SearchCfg(candidates=12, iterations=3, elites=4))
+    fit: LeastSquaresCfg = LeastSquaresCfg(starts=3, candidates=16, iterations=8, step=0.02)
+    tune: TuneCfg = TuneCfg(episodes=8, search=SearchCfg(candidates=8, iterations=3, elites=3))
+    episodes: int = 40
+    trials: int = 1
+    is_mismatched: bool = False
+    plays: bool = True
+
+
+def kept(name: str, settings: Any, make: Any) -> dict[str, Any]:
+    """The piece of some settings: read if it is there, else made and written."""
+    path = PIECES / f"{name}-{config_hash(settings)}.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    begun = time.process_time()
+    piece = {"revision": git_revision(), **make()}
+    piece["cpu_s"] = round(time.process_time() - begun, 1)
+    PIECES.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(piece, indent=1) + "\n")
+    return piece
+
+
+def plan(cfg: RunCfg, probe: Probe, objective: str) -> dict[str, Any]:
+    """The motion that an objective chooses in the prior."""
+    settings = {"probe": cfg.probe, "plan": asdict(cfg.plan), "objective": objective}
+
+    def make() -> dict[str, Any]:
+        prior = Uniform(parameters=probe.parameters)
+        wanted = PlanCfg(**{**vars(cfg.plan), "objective": objective})
+        found = plan_motion(
+            probe.rehearsal(), probe.motion, probe.start(), prior, wanted, is_safe=probe.is_safe
+        )
+        return {"x": found.x.tolist(), **found.as_dict(probe.motion.names), "at": found.x.tolist()}
+
+    return kept(f"plan-{cfg.probe}-{objective}", settings, make)
+
+
+def baseline(cfg: RunCfg, probe: Probe, name: str) -> dict[str, Any]:
+    """The knobs of who measures nothing."""
+    nominal = Exactly(parameters=probe.parameters, values=probe.parameters.nominal)
+    belief = Uniform(parameters=probe.parameters) if name == "uniform" else nominal
+    forces = probe.forces if name == "forces" else None
+    settings = {"probe": cfg.probe, "tune": asdict(cfg.tune), "baseline": name}
+
+    def make() -> dict[str, Any]:
+        found = tune(probe, belief, cfg.tune, forces=forces)
+        return {"knobs": found.x.tolist(), "score": found.score}
+
+    return kept(f"baseline-{cfg.probe}-{name}", settings, make)
+
+
+def world(cfg: RunCfg, seed: int) -> dict[str, Any]:
+    """One hidden world: trials, fits, outcomes, and at the end the truth."""
+    settings = {**asdict(cfg), "seed": seed}
+    return kept(f"world-{cfg.probe}-{seed}", settings, lambda: _world(cfg, seed))
+
+
+def _world(cfg: RunCfg, seed: int) -> dict[str, Any]:
+    probe = find_probe(cfg.probe)
+    rehearsal, motion = probe.rehearsal(), probe.motion
+    ways = {"random": None, **{name: plan(cfg, probe, name)["at"] for name in cfg.objectives}}
+    rng = np.random.default_rng([seed, 7])
+    seeds = EVAL_SEEDS[: cfg.episodes]
+    fits: dict[str, Any] = {}
+    wins: dict[str, list[bool]] = {}
+    with HiddenWorld(cfg.probe, seed, is_mismatched=cfg.is_mismatched) as hidden:
+        if cfg.plays:
+            for name in ("nominal", "uniform", "forces"):
+                knobs = np.array(baseline(cfg, probe, name)["knobs"])
+                wins[name] = hidden.play(knobs, seeds).tolist()
+        for name, x in ways.items():
+            trials = []
+            for i in range(cfg.trials):
+                point = rng.uniform(motion.low, motion.high) if x is None else np.array(x)
+                file = PIECES / "trials" / f"{cfg.probe}-{seed}-{name}-{i}.npz"
+                actions = motion.actions(point[None])[0]
+                trials.append(hidden.probe(actions, file, seed=100 * seed + i))
+            posterior = fit_trials(rehearsal, trials, cfg.fit, seed=seed)
+            fits[name] = {
+                "values": posterior.parameters.as_dict(posterior.values),
+                "std": posterior.std.tolist(),
+                "chi2": posterior.chi2,
+                "at_bound": list(posterior.at_bound),
+                "cpu_s": posterior.details["cpu_s"],
+            }
+            if cfg.plays:
+                tuned = tune(probe, posterior, cfg.tune)
+                fits[name]["knobs"] = tuned.x.tolist()
+                wins[name] = hidden.play(tuned.x, seeds).tolist()
+        if cfg.plays:
+            wins["oracle"] = hidden.play_oracle(seeds, cfg.tune).tolist()
+        truth = hidden.reveal()
+    return {"seed": seed, "truth": truth, "fits": fits, "wins": wins}
