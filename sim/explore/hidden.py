@@ -7,9 +7,9 @@ explore:   believed twins → motion → **measurement** → fit → posterior �
         wins = world.play(knobs, EVAL_SEEDS)               # outcomes of the task policy
         truth = world.reveal()                             # ends the serving
 
-Nothing but trials, outcomes and, at the very end, the truth leaves the process. Drive gains, loads
-and friction still differ a little from shot to shot, as the task draws them. A world that is
-`mismatched` is also of another mass, with other contacts and gains, which no fit has as parameters.
+Nothing but trials, outcomes and, at the very end, the truth leaves the process. Drive gains,
+loads and friction still differ a little from shot to shot, as the task draws them. A mismatched
+world is also of another mass, with other contacts and gains, which no fit has as parameters.
 """
 
 import json
@@ -195,7 +195,7 @@ class _Hidden:
 
 
 def _noisy(probe: Probe, state: RobotState, rng: np.random.Generator, readings: int) -> RobotState:
-    """A state as sensors give it: the mean of some readings, each with the noise of its channel."""
+    """A state as sensors give it: the mean of some readings, each with its channel's noise."""
     poses, signals, q_rad = dict(state.poses), dict(state.signals), state.q_rad
     for channel in probe.channels:
         std = channel.std / np.sqrt(readings)

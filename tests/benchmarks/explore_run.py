@@ -6,7 +6,7 @@ was. What is revealed of a world is asked for after all that depends on it is do
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from sim.randomize import Exactly, Uniform
 from sim.twin import EVAL_SEEDS
 
 PIECES = Path("runs/bench/explore")
+PLAN_SEARCH = SearchCfg(candidates=12, iterations=3, elites=4)
+TUNE_SEARCH = SearchCfg(candidates=8, iterations=3, elites=3)
+FIT = LeastSquaresCfg(starts=3, candidates=16, iterations=8, step=0.02)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +34,9 @@ class RunCfg:
 
     probe: str
     objectives: tuple[str, ...] = ("a-optimal",)
-    plan: PlanCfg = PlanCfg(draws=4, search=SearchCfg(candidates=12, iterations=3, elites=4))
-    fit: LeastSquaresCfg = LeastSquaresCfg(starts=3, candidates=16, iterations=8, step=0.02)
-    tune: TuneCfg = TuneCfg(episodes=8, search=SearchCfg(candidates=8, iterations=3, elites=3))
+    plan: PlanCfg = field(default_factory=lambda: PlanCfg(draws=4, search=PLAN_SEARCH))
+    fit: LeastSquaresCfg = field(default_factory=lambda: FIT)
+    tune: TuneCfg = field(default_factory=lambda: TuneCfg(episodes=8, search=TUNE_SEARCH))
     episodes: int = 40
     trials: int = 1
     is_mismatched: bool = False
