@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from robot_rl.apps.reward_data import instruction_of, lessons
 from robot_rl.errors import ConfigError, DataError
@@ -87,9 +88,18 @@ def load_judge_of(where: Path, env_name: str) -> Judge:
     return replace(judge, task=task)
 
 
-def judged_env(env: gym.Env[Any, Any], judge: Judge) -> WatchedEnv:
-    """The env as the judge ends its episodes."""
-    return WatchedEnv(env, Watch(judge), horizon=horizon_of(env), truth=truth_of(env))
+def judged_env(
+    env: gym.Env[Any, Any], judge: Judge, demos: Sequence[Trajectory] = ()
+) -> WatchedEnv:
+    """The env as the judge ends its episodes; an env without a clock runs at the demos' rate."""
+    steps_s = np.concatenate([np.diff(demo.t_s) for demo in demos]) if demos else np.ones(1)
+    return WatchedEnv(
+        env,
+        Watch(judge),
+        horizon=horizon_of(env),
+        period_s=float(np.median(steps_s)),
+        truth=truth_of(env),
+    )
 
 
 def source_of(
@@ -124,7 +134,7 @@ def source_of(
         shutil.copytree(name.judge, part)
         part.rename(copy)
     judge = load_judge_of(copy, env_name)
-    watched = judged_env(env, judge)
+    watched = judged_env(env, judge, demos)
     cfg, retrainer = name.cfg(cfg), None
     if cfg.ask_every:
         retrainer = Retrainer(_lessons(copy, judge, demos), judge, retrain)

@@ -242,7 +242,8 @@ class RewardSource:
             self._table, batch.row, batch.next_row, batch.discount, step=step, trust=self.trust
         )
         self._unknown.append(1.0 - float(known.mean()))
-        return replace(batch, reward=batch.reward + gain)
+        owed = self._shaper.owed(self._table, batch.row, step=step, trust=self.trust)
+        return replace(batch, reward=batch.reward + gain, to_go=batch.to_go - owed)
 
     def metrics(self) -> dict[str, float]:
         """Figures since the last call."""

@@ -8,12 +8,12 @@ env itself says about success neither ends an episode nor pays: an episode goes 
 has seen success for long enough, or to its time-out. What the env knows is noted apart.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 
-from robot_rl.errors import ConfigError
 from robot_rl.reward.judge import Watch
 
 __all__ = ["WatchedEnv", "horizon_of", "truth_of"]
@@ -28,7 +28,8 @@ class WatchedEnv(gym.Wrapper[Any, Any, Any, Any]):
     Args:
         env: Whose episodes go on after success, if nobody resets it.
         watch: The judge at work.
-        horizon: Steps after which an episode is over.
+        horizon: Steps after which an episode is over, beside the env's own time-out.
+        period_s: Time of a step, where the env does not say `t_s`.
         truth: Says after a step whether the goal is met; None where nobody knows. It is noted
             in the episode's facts as `true_success`, for logs and for who is asked.
     """
@@ -38,11 +39,13 @@ class WatchedEnv(gym.Wrapper[Any, Any, Any, Any]):
         env: gym.Env[Any, Any],
         watch: Watch,
         *,
-        horizon: int,
+        horizon: int | None,
+        period_s: float = 1.0,
         truth: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__(env)
-        self.watch, self._horizon, self._ask = watch, horizon, truth
+        self.watch, self._ask, self._period_s = watch, truth, period_s
+        self._horizon = math.inf if horizon is None else horizon
         self._step = 0
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
@@ -50,17 +53,19 @@ class WatchedEnv(gym.Wrapper[Any, Any, Any, Any]):
         obs, info = self.env.reset(**options)
         self._step = 0
         self.watch.begin()
+        info = self._timed(info) | {"is_success": False}
         self._show(obs, info)
-        return obs, info | {"is_success": False}
+        return obs, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step, and the judge's verdict on it in place of the env's."""
         obs, _, terminated, truncated, info = self.env.step(action)
         self._step += 1
+        info = self._timed(info)
         is_stopped = terminated and not info.get("is_success", False)
         is_done = self._show(obs, info) and not is_stopped
         is_over = (truncated or self._step >= self._horizon) and not (is_done or is_stopped)
-        info = info | {"is_success": is_done}
+        info["is_success"] = is_done
         if is_done or is_over or is_stopped:
             info["facts"] = self._facts()
         return obs, float(is_done), is_done or is_stopped, is_over, info
@@ -72,23 +77,15 @@ class WatchedEnv(gym.Wrapper[Any, Any, Any, Any]):
 
     def _show(self, obs: Any, info: dict[str, Any]) -> bool:
         seen = obs if isinstance(obs, dict) else {"state": obs}
-        return self.watch.see(seen, float(info.get("t_s", self._step)))
+        return self.watch.see(seen, float(info["t_s"]))
+
+    def _timed(self, info: dict[str, Any]) -> dict[str, Any]:
+        return {"t_s": self._step * self._period_s, **info}
 
 
-def horizon_of(env: gym.Env[Any, Any]) -> int:
-    """Steps of an episode.
-
-    Raises:
-        ConfigError: The env does not say.
-    """
-    task = getattr(env.unwrapped, "task", None)
-    steps = getattr(task, "horizon", None) or getattr(env.spec, "max_episode_steps", None)
-    if steps is None:
-        raise ConfigError(
-            f"{env} does not say when an episode times out, so a judge cannot end its episodes. "
-            "Register it with max_episode_steps."
-        )
-    return int(steps)
+def horizon_of(env: gym.Env[Any, Any]) -> int | None:
+    """Steps of an episode, as the env's task says; None leaves that to the env."""
+    return getattr(getattr(env.unwrapped, "task", None), "horizon", None)
 
 
 def truth_of(env: gym.Env[Any, Any]) -> Callable[[], bool] | None:

@@ -86,6 +86,10 @@ class Shaper(Protocol):
         """See `PotentialShaper.rewards`."""
         ...
 
+    def owed(self, table: PotentialTable, rows: I64, *, step: int = 0, trust: float = 1.0) -> F32:
+        """See `PotentialShaper.owed`."""
+        ...
+
 
 class PotentialShaper:
     """Shapes sampled transitions by the potentials of their two ends."""
@@ -139,6 +143,12 @@ class PotentialShaper:
         gain = weight * (ahead - np.nan_to_num(potential[now]))
         return np.where(known, gain, 0.0).astype(np.float32), known
 
+    def owed(self, table: PotentialTable, rows: I64, *, step: int = 0, trust: float = 1.0) -> F32:
+        """By how much (B,) shaping lowers a value of the sparse reward at these rows: w Φ(s)."""
+        seen = table.read(rows)
+        potential = np.nan_to_num(self.potential(seen.phi, seen.phi_sigma))
+        return trust * self.cfg.weight_at(step) * potential
+
 
 class NaiveShaper:
     """Pays Φ(s') - Φ(s) at every step, as is often done, to compare with: see `naive_rewards`.
@@ -151,6 +161,7 @@ class NaiveShaper:
     def __init__(self, cfg: ShapingCfg, discount: float) -> None:
         self.cfg, self._discount = cfg, discount
         self._potential = PotentialShaper(cfg).potential
+        self.owed = PotentialShaper(cfg).owed  # at most: it gets the rest back by and by
 
     @property
     def bounds(self) -> tuple[float, float]:
