@@ -116,3 +116,20 @@ def test_the_verb_prints_the_headline_and_the_path(tmp_path, make_run, capsys):
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no run"):
         report.write_report(tmp_path)
+
+
+def test_a_judges_verdicts_are_held_against_the_truth_where_it_is_known(make_run, tmp_path):
+    run = make_run(tmp_path / "run", steps=3000)
+    judged = {"label_source": "reward_model:m@1", "judged": 0.9, "trust": 0.8, "length": 40}
+    kinds = [(True, True)] * 6 + [(False, True)] * 3 + [(True, False)] + [(False, False)] * 10
+    for k, (said, true) in enumerate(kinds):
+        facts = {"episode": k, "success": said, "true_success": true, "behaviour": "base"}
+        run.log_episode(3000 + 50 * k, facts | judged)
+    page = report.write_report(tmp_path / "run").read_text()
+    assert "The judge" in page and "3 of 9" in page and "1 of 11" in page
+    assert "reward_model:m@1" in page
+
+
+def test_a_run_without_a_judge_has_no_verdicts_on_its_page(make_run, tmp_path):
+    make_run(tmp_path / "run", steps=3000)
+    assert "The judge" not in report.write_report(tmp_path / "run").read_text()
