@@ -7,7 +7,7 @@ that a reader in another language needs this page and any Zarr v3 library:
 
     low/t_s                 f8 (T + 1,)     [s] stamps of the observations, in the port's clock
     low/obs/<key>           (T + 1, ...)    what the policy saw, images aside
-    low/robot/<key>         (T + 1, ...)    raw robot state: q_rad, dq_rad_s, tau_nm, wrench ...
+    low/robot/<key>         (T + 1, ...)    raw robot state: q_rad, dq_rad_s, command_rad ...
     low/step/executed       f4 (T, a)       the action carried out after safety
     low/step/requested      f4 (T, a)       the action asked for
     low/step/base           f4 (T, a)       the frozen base's action

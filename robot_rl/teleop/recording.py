@@ -123,6 +123,8 @@ class RecordingDesk:
         robot["ages_s"] = np.array(list(self._gate.ages_s().values()))
         if state.tau_nm is not None:
             robot["tau_nm"] = state.tau_nm
+        if command_rad is not None:
+            robot["command_rad"] = command_rad  # identification needs what the arm was told
         self._held_observation = (t_s, {"state": rows["state"]}, robot)
         if self._held_step is None:
             self._write_held(reward=0.0)

@@ -7,6 +7,7 @@ own stamp, from positions and velocities after each step: sensors of a rollout a
 before it, and would bias the delay by a step.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from robot_rl.types import F64, I64
 from sim.identify.measurement import Measurement
 from sim.identify.parameters import ParameterSet
 
-__all__ = ["MotionReplay", "Prediction"]
+__all__ = ["MotionReplay", "Plan", "Prediction"]
 
 _ROWS = 64  # simulations at once; more would only take memory
 _REST_SAMPLES = 5
@@ -45,7 +46,7 @@ class _Channel:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Plan:
+class Plan:
     """One measurement on the grid of the simulation."""
 
     measured: Measurement
@@ -66,6 +67,10 @@ class MotionReplay:
         parameters: What differs.
         measurements: The motions.
         threads: That step physics.
+
+    Attributes:
+        model: The nominal twin, compiled.
+        plans: Each measurement on the grid of the simulation.
 
     Raises:
         UnknownNameError: The scene has no drive of the name of a channel.
@@ -90,23 +95,23 @@ class MotionReplay:
         self._rows = {name: self._batch.bind(name) for name in ("qpos", "qvel", "ctrl", "history")}
         self._data = mujoco.MjData(self.model)
         self._open_grippers()
-        self._plans = [self._plan(measured) for measured in self.measurements]
+        self.plans = [self._plan(measured) for measured in self.measurements]
         self.rollouts = 0
         """Motions simulated so far."""
 
     @property
     def num_residuals(self) -> int:
         """How many numbers are compared."""
-        kinds = [1 + (plan.measured.velocity is not None) for plan in self._plans]
+        kinds = [1 + (plan.measured.velocity is not None) for plan in self.plans]
         return sum(
             kind * int(plan.counts.sum()) * len(plan.measured.channels)
-            for kind, plan in zip(kinds, self._plans, strict=True)
+            for kind, plan in zip(kinds, self.plans, strict=True)
         )
 
     def predict(self, values: F64) -> list[Prediction]:
         """What twins with values (n, p) [SI] do, in each measurement."""
         parts = [
-            [self._roll(plan, values[first : first + _ROWS]) for plan in self._plans]
+            [self._roll(plan, values[first : first + _ROWS]) for plan in self.plans]
             for first in range(0, len(values), _ROWS)
         ]
         return [
@@ -114,14 +119,14 @@ class MotionReplay:
                 position=np.concatenate([part[i].position for part in parts]),
                 velocity=np.concatenate([part[i].velocity for part in parts]),
             )
-            for i in range(len(self._plans))
+            for i in range(len(self.plans))
         ]
 
     def residuals(self, coordinates: F64) -> F64:
         """(n, r) differences between simulated and measured, in deviations of the noise."""
         rows = []
         for plan, found in zip(
-            self._plans, self.predict(self.parameters.to_values(coordinates)), strict=True
+            self.plans, self.predict(self.parameters.to_values(coordinates)), strict=True
         ):
             measured, counts, n = plan.measured, plan.counts, len(coordinates)
             gap = (found.position - measured.position)[:, counts] / measured.position_std
@@ -135,8 +140,26 @@ class MotionReplay:
         """(c,) RMS difference of positions [rad or m] in each motion, for values (p,)."""
         return [
             np.sqrt(((found.position[0] - plan.measured.position)[plan.counts] ** 2).mean(0))
-            for plan, found in zip(self._plans, self.predict(values[None]), strict=True)
+            for plan, found in zip(self.plans, self.predict(values[None]), strict=True)
         ]
+
+    def start(self, plan: Plan) -> mujoco.MjData:
+        """The nominal twin where a measurement begins."""
+        data = copy.copy(self._data)
+        for column, channel in enumerate(self._channel(name) for name in plan.measured.channels):
+            share = len(channel.qpos)
+            data.qpos[channel.qpos] = plan.position[column] / share
+            data.qvel[channel.dof] = plan.velocity[column] / share
+        data.history[:] = plan.history
+        return data
+
+    def read(self, plan: Plan, qpos: F64, qvel: F64) -> Prediction:
+        """Channels at measured stamps, from states (n, steps + 1, nq), (n, steps + 1, nv)."""
+        channels = [self._channel(name) for name in plan.measured.channels]
+        position = np.stack([qpos[..., channel.qpos].sum(-1) for channel in channels], -1)
+        velocity = np.stack([qvel[..., channel.dof].sum(-1) for channel in channels], -1)
+        dt = float(self.model.opt.timestep)
+        return _interpolate(position, velocity, plan.step, plan.share, dt)
 
     def _open_grippers(self) -> None:
         """Grippers that nobody measures stand open, so that nothing touches."""
@@ -166,7 +189,7 @@ class MotionReplay:
             dof=[int(model.jnt_dofadr[joint]) for joint in joints],
         )
 
-    def _plan(self, measured: Measurement) -> _Plan:
+    def _plan(self, measured: Measurement) -> Plan:
         """Put commands, start and stamps of a measurement on the grid of the simulation."""
         channels, dt = [self._channel(name) for name in measured.channels], self.model.opt.timestep
         self._refuse_clipping(measured, channels)
@@ -188,7 +211,7 @@ class MotionReplay:
         else:
             position, velocity = _at_start(measured)
             settle_s = _SETTLE_S
-        return _Plan(
+        return Plan(
             measured=measured,
             control=control,
             history=self._history(measured, channels, begin_s),
@@ -230,7 +253,7 @@ class MotionReplay:
                 mujoco.mj_initCtrlHistory(model, data, row, None, past)
         return data.history.copy()
 
-    def _roll(self, plan: _Plan, values: F64) -> Prediction:
+    def _roll(self, plan: Plan, values: F64) -> Prediction:
         """Simulate one motion in up to `_ROWS` twins."""
         n, measured, steps = len(values), plan.measured, len(plan.control)
         channels = [self._channel(name) for name in measured.channels]
@@ -251,16 +274,9 @@ class MotionReplay:
         control = np.broadcast_to(plan.control, (n, *plan.control.shape))
         done = self._batch.rollout(steps, control, record=("qpos", "qvel"), ids=ids)
         self.rollouts += n
-        position = _gather(start["qpos"], done["qpos"], [channel.qpos for channel in channels])
-        velocity = _gather(start["qvel"], done["qvel"], [channel.dof for channel in channels])
-        found = _interpolate(position, velocity, plan.step, plan.share, self.model.opt.timestep)
+        states = {name: np.concatenate((start[name], done[name]), 1) for name in start}
+        found = self.read(plan, states["qpos"], states["qvel"])
         return Prediction(position=found.position + bias[:, None], velocity=found.velocity)
-
-
-def _gather(start: F64, after: F64, places: Sequence[list[int]]) -> F64:
-    """(n, steps + 1, c) sums over the columns of each channel, from the start on."""
-    states = np.concatenate((start, after), 1)
-    return np.stack([states[:, :, columns].sum(-1) for columns in places], -1)
 
 
 def _held_mean(stamps: F64, commands: F64, grid_s: F64, dt: float) -> F64:
