@@ -19,7 +19,7 @@ __all__ = ["OBJECTIVES", "Objective", "a_optimal", "fisher_information", "log_de
 Objective = Callable[[F64], F64]
 """From information (..., p, p) to what is to be maximised (...,)."""
 
-_STEP = 0.05  # of central differences, in prior deviations: above the roughness of contacts
+_STEP = 0.15  # of central differences, in prior deviations: well above the roughness of contacts
 
 
 def trace(information: F64) -> F64:

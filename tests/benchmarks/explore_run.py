@@ -25,7 +25,7 @@ from sim.twin import EVAL_SEEDS
 PIECES = Path("runs/bench/explore")
 PLAN_SEARCH = SearchCfg(candidates=12, iterations=3, elites=4)
 TUNE_SEARCH = SearchCfg(candidates=8, iterations=3, elites=3)
-FIT = LeastSquaresCfg(starts=3, candidates=16, iterations=8, step=0.02)
+FIT = LeastSquaresCfg(starts=3, candidates=16, iterations=6, step=0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
