@@ -16,6 +16,7 @@ import numpy as np
 
 from robot_rl.apps.reward_data import instruction_of, lessons
 from robot_rl.errors import ConfigError, DataError
+from robot_rl.learn.late_labels import Reel
 from robot_rl.learn.reward_source import RewardCfg, RewardSource
 from robot_rl.learn.watched import WatchedEnv, horizon_of, truth_of
 from robot_rl.replay.trajectory import Trajectory
@@ -89,13 +90,17 @@ def load_judge_of(where: Path, env_name: str) -> Judge:
 
 
 def judged_env(
-    env: gym.Env[Any, Any], judge: Judge, demos: Sequence[Trajectory] = ()
+    env: gym.Env[Any, Any],
+    judge: Judge,
+    demos: Sequence[Trajectory] = (),
+    *,
+    late: bool = False,
 ) -> WatchedEnv:
     """The env as the judge ends its episodes; an env without a clock runs at the demos' rate."""
     steps_s = np.concatenate([np.diff(demo.t_s) for demo in demos]) if demos else np.ones(1)
     return WatchedEnv(
         env,
-        Watch(judge),
+        Reel(judge) if late else Watch(judge),
         horizon=horizon_of(env),
         period_s=float(np.median(steps_s)),
         truth=truth_of(env),
@@ -134,11 +139,13 @@ def source_of(
         shutil.copytree(name.judge, part)
         part.rename(copy)
     judge = load_judge_of(copy, env_name)
-    watched = judged_env(env, judge, demos)
+    watched = judged_env(env, judge, demos, late=cfg.late)
     cfg, retrainer = name.cfg(cfg), None
     if cfg.ask_every:
         retrainer = Retrainer(_lessons(copy, judge, demos), judge, retrain)
-    source = RewardSource(cfg, judge, watch=watched.watch, retrainer=retrainer, folder=run / _COPY)
+    source = RewardSource(
+        cfg, judge, watch=watched.watch, shown=demos, retrainer=retrainer, folder=run / _COPY
+    )
     return watched, source
 
 

@@ -384,6 +384,8 @@ def _inline(
                 learner.train(progress)
     finally:
         judge_env.close()
+        if source is not None:
+            source.close()
     return learner, learner.step
 
 

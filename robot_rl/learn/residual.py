@@ -176,9 +176,11 @@ class ResidualLearner(Candidates):
         self.step += len(episode)
         self.episode += 1
         if self.reward is not None:
-            self.reward.kept(rows, episode)
+            for done in self.reward.kept(rows, episode):
+                self.count(done.behaviour, success=done.success, noisy=done.noisy)
             self.successes = self.reward.successes
-        elif episode.success:
+            return
+        if episode.success:
             self.successes.append([rows.start, rows.stop])
         name, is_noisy = episode.attrs["behaviour"], episode.attrs["noisy"]
         self.count(name, success=bool(episode.success), noisy=is_noisy)

@@ -17,18 +17,19 @@ from typing import Any, Literal
 import numpy as np
 
 from robot_rl.errors import CheckpointError, ConfigError
+from robot_rl.learn.late_labels import LateLabels, LivedEpisode, Reel
 from robot_rl.replay.buffer import Batch
 from robot_rl.replay.mixing import MixedReplay
 from robot_rl.replay.trajectory import Trajectory
 from robot_rl.reward.alignment import AlignmentCfg, alignment_of
 from robot_rl.reward.corpus import Lesson
+from robot_rl.reward.episodes import RecordedEpisode
 from robot_rl.reward.judge import Judge, Watch
 from robot_rl.reward.potentials import UNLABELLED, FramePotentials, PotentialTable
 from robot_rl.reward.retraining import Retrainer, is_trusted
 from robot_rl.reward.shaping import NaiveShaper, PotentialShaper, ShapingCfg
-from robot_rl.types import F64
 
-__all__ = ["RewardCfg", "RewardSource"]
+__all__ = ["Lived", "RewardCfg", "RewardSource"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,44 +42,44 @@ class RewardCfg:
     """How much progress pays."""
     alignment: AlignmentCfg | None = field(default_factory=AlignmentCfg)
     """How own episodes decide whether progress can be trusted; None trusts it always."""
+    late: bool = False
+    """Judge episodes in a thread once they are over: for judges that take longer than a step. They
+    then end by time-out, or by a person's word."""
     ask_every: int = 0
     """Of every so many episodes a person (in the twin: the task) is asked how it ended; 0: none.
     What was asked is the only thing that the judge is trained on again."""
 
 
 @dataclass(kw_only=True)
-class _Lived:
+class Lived:
     """An own episode: its rows in the replay, and what is held of it.
 
     Attributes:
         start, stop: Rows of `MixedReplay.own`, the last observation included.
+        behaviour, noisy: Who acted, and whether with warm-up noise.
         success: The verdict in force.
         stopped: Whether it ended by a safety stop.
         source: Who gave the verdict, see `Verdict.label_source`.
         score: How near to success the judge of that time saw it, if it is learned from.
+        judged: Share of its frames that the judge could say something about.
+        pending: Whether the judge has yet to speak.
     """
 
     start: int
     stop: int
+    behaviour: str
+    noisy: bool
     success: bool
     stopped: bool
     source: str
     score: float | None = None
+    judged: float = 0.0
+    pending: bool = False
 
     @property
     def rows(self) -> slice:
         """Its rows."""
         return slice(self.start, self.stop)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Recorded:
-    """An own episode as a judge sees it again."""
-
-    obs: Mapping[str, np.ndarray]
-    t_s: F64
-    success: bool | None
-    attrs: Mapping[str, Any]
 
 
 class RewardSource:
@@ -87,7 +88,9 @@ class RewardSource:
     Args:
         cfg: How.
         judge: Who judges.
-        watch: The judge at work in the learner's own env; None if episodes come from elsewhere.
+        watch: The judge at work in the learner's own env, or a `Reel` of what it will be shown;
+            None if episodes come from elsewhere.
+        shown: The demonstrations as the judge sees them, with images where it looks at some.
         retrainer: Trains the judge again on what was asked; None leaves it as it is.
         folder: Where retrained judges are kept, so that a resumed run finds them.
 
@@ -101,19 +104,22 @@ class RewardSource:
         cfg: RewardCfg,
         judge: Judge,
         *,
-        watch: Watch | None = None,
+        watch: Watch | Reel | None = None,
+        shown: Sequence[RecordedEpisode] | None = None,
         retrainer: Retrainer | None = None,
         folder: Path | None = None,
     ) -> None:
-        if retrainer is not None and (judge.cameras or folder is None):
+        is_fixed = bool(judge.cameras) or folder is None or isinstance(watch, Reel)
+        if retrainer is not None and is_fixed:
             raise ConfigError(
-                "reward: a judge can be trained again within a run if it judges state vectors, "
-                f"and there is a folder for it; it looks at {list(judge.cameras)}. Train it "
-                "between runs: robot-rl reward train."
+                "reward: a judge can be trained again within a run if it judges state vectors as "
+                f"they come, and there is a folder for it; it looks at {list(judge.cameras)}. "
+                "Train it between runs: robot-rl reward train."
             )
         self.cfg, self.judge, self.watch = cfg, judge, watch
-        self._retrainer, self._folder = retrainer, folder
-        self._lived: list[_Lived] = []
+        self._shown, self._retrainer, self._folder = shown, retrainer, folder
+        self._late = LateLabels(judge) if isinstance(watch, Reel) else None
+        self._lived: list[Lived] = []
         self._unknown: list[float] = []  # share of transitions without a potential, by batch
         self.trust = 1.0
         self.facts: dict[str, Any] = {}
@@ -122,6 +128,7 @@ class RewardSource:
         """Judge the demonstrations; returns the bounds of values."""
         capacity = replay.first_own + replay.own.capacity
         self._replay, self._demos = replay, list(demos)
+        self._shown = demos if self._shown is None else self._shown
         self._table = PotentialTable(capacity)
         self._stamps_s = np.zeros(replay.own.capacity)
         shaping, discount = self.cfg.shaping, replay.own.discount
@@ -132,12 +139,13 @@ class RewardSource:
 
     def _judge_demos(self) -> None:
         """Potentials of demonstrations, which are successes because somebody showed them."""
+        assert self._shown is not None  # since `begin`
         start = 0
-        for demo in self._demos:
+        for demo, shown in zip(self._demos, self._shown, strict=True):
             stop = start + len(demo) + 1
             if demo.success is not False:
                 self._replay.demos.correct(slice(start, stop), success=True, terminated=True)
-            self._table.write(start, self.judge.judge(demo)[0].carried())
+            self._table.write(start, self.judge.judge(shown)[0].carried())
             start = stop
 
     # An episode -------------------------------------------------------------------------------
@@ -172,30 +180,71 @@ class RewardSource:
         every = self.cfg.ask_every
         return every > 0 and len(self._lived) % every == 0
 
-    def kept(self, rows: slice, episode: Trajectory) -> None:
-        """Take note of an episode that `judged` returned and that lies in these own rows."""
+    def kept(self, rows: slice, episode: Trajectory) -> list[Lived]:
+        """Take note of an episode that `judged` returned and that lies in these own rows.
+
+        Returns:
+            Episodes that have been decided on since the last call.
+        """
         self._stamps_s[rows] = episode.t_s
-        lived = _Lived(
+        lived = Lived(
             start=rows.start,
             stop=rows.stop,
+            behaviour=str(episode.attrs["behaviour"]),
+            noisy=bool(episode.attrs["noisy"]),
             success=bool(episode.success),
             stopped=episode.terminated and not episode.success,
             source=str(episode.attrs["label_source"]),
         )
-        if self.watch is not None and len(self.watch) == len(episode) + 1:
-            potentials = self.watch.potentials()
-        else:
-            potentials = self.judge.judge(episode)[0]
-        self._write(lived, potentials)
         self._lived.append(lived)
+        if isinstance(self.watch, Reel):
+            self._submit(lived, self.watch.episode())
+            decided = [*([] if lived.pending else [lived]), *self._settled()]
+        else:
+            is_watched = self.watch is not None and len(self.watch) == len(episode) + 1
+            potentials = self.watch.potentials() if is_watched else self.judge.judge(episode)[0]
+            self._write(lived, potentials)
+            decided = [lived]
         if self._retrainer is not None:
             self._learn(lived)
         self._align()
-        self._note(lived, episode, potentials)
+        self._note(lived, episode)
+        return decided
 
-    def _write(self, lived: _Lived, potentials: FramePotentials) -> None:
+    def _submit(self, lived: Lived, seen: RecordedEpisode) -> None:
+        """Let the slow judge look at an episode; until then its verdict is open, or a person's."""
+        assert self._late is not None  # it has a reel
+        lived.pending = not is_trusted(lived.source)
+        self._late.submit(len(self._lived) - 1, seen)
+
+    def _settled(self) -> list[Lived]:
+        """Take over what the slow judge has said since; returns what it has decided."""
+        assert self._late is not None  # it has a reel
+        decided = []
+        for verdict in self._late.take():
+            lived = self._lived[verdict.episode]
+            if lived.pending:
+                lived.pending, lived.source = False, self.judge.label_source
+                self._decide(lived, success=verdict.success)
+                decided.append(lived)
+            self._write(lived, verdict.potentials)
+        return decided
+
+    def _decide(self, lived: Lived, *, success: bool) -> None:
+        """Let another verdict be in force."""
+        lived.success = success and not lived.stopped
+        terminated = lived.success or lived.stopped
+        self._replay.own.correct(lived.rows, success=lived.success, terminated=terminated)
+
+    def close(self) -> None:
+        """Stop the slow judge's thread, if there is one."""
+        if self._late is not None:
+            self._late.close()
+
+    def _write(self, lived: Lived, potentials: FramePotentials) -> None:
         label = np.full(len(potentials), UNLABELLED, np.int8)
         label[-1] = lived.success
+        lived.judged = float(potentials.phi_valid.mean())
         first = self._replay.first_own + lived.start
         self._table.write(first, replace(potentials.carried(), success_label=label))
 
@@ -203,25 +252,27 @@ class RewardSource:
         """Decide anew how far progress is trusted."""
         if self.cfg.alignment is None or self.cfg.auxiliary == "none":
             return
-        latest = self._lived[-self.cfg.alignment.episodes :]
+        spoken = [lived for lived in self._lived if not lived.pending]
+        latest = spoken[-self.cfg.alignment.episodes :]
         episodes = [(self._potential(lived), lived.success) for lived in latest]
         found = alignment_of(episodes, self.cfg.alignment)
         self.trust = found.trust
         self.facts = {"rises": round(found.rises, 4), "parts": round(found.parts, 4)}
 
-    def _potential(self, lived: _Lived) -> np.ndarray:
+    def _potential(self, lived: Lived) -> np.ndarray:
         """Potentials (T + 1,) of an own episode."""
         rows = self._replay.first_own + np.arange(lived.start, lived.stop)
         return self._table.read(rows).phi
 
-    def _note(self, lived: _Lived, episode: Trajectory, potentials: FramePotentials) -> None:
+    def _note(self, lived: Lived, episode: Trajectory) -> None:
         """What the log says about this episode's verdict."""
-        judged = potentials.phi[potentials.phi_valid]
+        progress = float(self._potential(lived)[-1])
         self.facts |= {
             "label_source": lived.source,
+            "judged": round(lived.judged, 4),
+            "pending": sum(one.pending for one in self._lived),
             "judge_version": self.judge.model.version,
-            "judged": round(float(potentials.phi_valid.mean()), 4),
-            "progress": round(float(judged[-1]), 4) if len(judged) else None,
+            "progress": None if np.isnan(progress) else round(progress, 4),
             "trust": round(self.trust, 4),
         }
         if (truth := episode.attrs.get("true_success")) is not None:
@@ -253,7 +304,7 @@ class RewardSource:
 
     # The judge learns -------------------------------------------------------------------------
 
-    def _learn(self, lived: _Lived) -> None:
+    def _learn(self, lived: Lived) -> None:
         """Keep what was asked, and train the judge again when enough came together."""
         assert self._retrainer is not None and self._folder is not None  # see __init__
         lived.score = self._retrainer.add(self._lesson(lived), lived.source)
@@ -262,13 +313,11 @@ class RewardSource:
             self.judge.save(self._folder / f"v{self.judge.model.version:04d}")
             self._judge_again()
 
-    def _lesson(self, lived: _Lived) -> Lesson:
-        own = self._replay.own
-        recorded = _Recorded(
-            obs={"state": own.state[lived.rows].copy()},
+    def _lesson(self, lived: Lived) -> Lesson:
+        recorded = LivedEpisode(
+            obs={"state": self._replay.own.state[lived.rows].copy()},
             t_s=self._stamps_s[lived.rows].copy(),
             success=lived.success,
-            attrs={},
         )
         return Lesson(episode=recorded, task=self.judge.task, success=lived.success)
 
@@ -283,13 +332,8 @@ class RewardSource:
         for lived in self._lived:
             potentials, verdict = self.judge.judge(self._lesson(lived).episode)
             if not is_trusted(lived.source):
-                lived.success = verdict.success and not lived.stopped
                 lived.source = verdict.label_source
-                self._replay.own.correct(
-                    lived.rows,
-                    success=lived.success,
-                    terminated=lived.success or lived.stopped,
-                )
+                self._decide(lived, success=verdict.success)
             self._write(lived, potentials)
 
     # The checkpoint ---------------------------------------------------------------------------
@@ -317,11 +361,15 @@ class RewardSource:
         """
         if state is None:
             raise CheckpointError("the run was begun without a judge. Go on without one.")
-        self._lived = [_Lived(**kept) for kept in state["lived"]]
+        self._lived = [Lived(**kept) for kept in state["lived"]]
         self.trust = state["trust"]
         stamps_s = arrays["stamps_s"]
         self._stamps_s[: len(stamps_s)] = stamps_s
         self._table.load_arrays(arrays)
+        for number, lived in enumerate(self._lived):
+            # What it saw in images has gone with the process; without, the replay has it all.
+            if lived.pending and self._late is not None and not self.judge.cameras:
+                self._late.submit(number, self._lesson(lived).episode)
         if state["version"] != self.judge.model.version:
             if self._folder is None or self._retrainer is None:
                 raise CheckpointError(

@@ -14,6 +14,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from robot_rl.learn.late_labels import Reel
 from robot_rl.reward.judge import Watch
 
 __all__ = ["WatchedEnv", "horizon_of", "truth_of"]
@@ -27,7 +28,7 @@ class WatchedEnv(gym.Wrapper[Any, Any, Any, Any]):
 
     Args:
         env: Whose episodes go on after success, if nobody resets it.
-        watch: The judge at work.
+        watch: The judge at work, or a reel that it will be shown later.
         horizon: Steps after which an episode is over, beside the env's own time-out.
         period_s: Time of a step, where the env does not say `t_s`.
         truth: Says after a step whether the goal is met; None where nobody knows. It is noted
@@ -37,7 +38,7 @@ class WatchedEnv(gym.Wrapper[Any, Any, Any, Any]):
     def __init__(
         self,
         env: gym.Env[Any, Any],
-        watch: Watch,
+        watch: Watch | Reel,
         *,
         horizon: int | None,
         period_s: float = 1.0,

@@ -102,7 +102,7 @@ class Watch:
         if not judge.model.capabilities.causal or judge.model.capabilities.episode_level:
             raise ConfigError(
                 f"{judge.model.model_id} judges episodes that are over, so it cannot end one. "
-                "Let it label them afterwards, or take a causal model."
+                "Let it label them afterwards (judging.late), or take a causal model."
             )
         self.judge = judge
         self.begin()

@@ -1,5 +1,6 @@
 """The toy task of the residual learner, with a judge in place of what the env says of success."""
 
+import threading
 from dataclasses import replace
 
 import gymnasium as gym
@@ -9,6 +10,7 @@ import pytest
 from robot_rl.errors import CheckpointError, ConfigError
 from robot_rl.learn.bc import BCCfg, fit
 from robot_rl.learn.chooser import ChooserCfg
+from robot_rl.learn.late_labels import Reel
 from robot_rl.learn.methods import ResidualCfg
 from robot_rl.learn.residual import ResidualLearner
 from robot_rl.learn.reward_source import RewardCfg, RewardSource
@@ -348,3 +350,40 @@ def test_a_run_without_a_judge_does_not_go_on_with_one(demos, ensemble, tmp_path
     judged = learner_of(judge_by(Ruler()), ensemble, demos, run=run)
     with pytest.raises(CheckpointError, match="begun without a judge"):
         judged.resume()
+
+
+# A slow judge -----------------------------------------------------------------------------------
+
+
+class Thinking(Ruler):
+    """The ruler, which cannot be asked before it is allowed to answer."""
+
+    def __init__(self, **how):
+        super().__init__(**how)
+        self.may_speak = threading.Event()
+        self.may_speak.set()
+
+    def score(self, queries):
+        assert self.may_speak.wait(20.0)
+        return super().score(queries)
+
+
+def test_a_slow_judge_is_not_waited_for_and_counts_when_it_has_spoken(demos):
+    judge = judge_by(Thinking())
+    env = WatchedEnv(PointEnv(), Reel(judge), horizon=HORIZON)
+    base, cfg = CallablePolicy(expert), small(candidates=("base", "residual"))
+    source = RewardSource(RewardCfg(late=True), judge, watch=env.watch)
+    learner = ResidualLearner(cfg, env, base, demos, reward=source)
+    judge.model.may_speak.clear()
+    for episode in range(3):
+        learner.absorb(learner.collect(env, step=learner.step, episode=episode))
+    assert learner.successes == [] and learner.evidence.records["base"].trials == 0
+    assert np.isnan(source.arrays()["phi"][learner.replay.first_own :]).all()
+    judge.model.may_speak.set()
+    assert source._late.wait_idle(20.0)
+    learner.absorb(learner.collect(env, step=learner.step, episode=3))
+    assert source.facts["pending"] <= 1
+    assert len(learner.successes) >= 2 and learner.evidence.records["base"].trials >= 2
+    done = learner.replay.sample(200, 0.0, learner.rng)
+    assert (done.discount == 0).any() and (done.reward > 0).any()
+    source.close()
