@@ -18,6 +18,7 @@ from robot_rl.apps.page import write_page
 from robot_rl.apps.reward_data import DETECTOR_FILE, instruction_of, judged_episodes
 from robot_rl.apps.reward_state import schema_from
 from robot_rl.apps.reward_tables import figure_rows, figure_text
+from robot_rl.apps.reward_trial import ShortTraining, TrialCfg
 from robot_rl.apps.reward_write_page import Measured, body_of
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.config import save_config
@@ -68,6 +69,8 @@ class Cfg:
     """Share of the episodes that the result is measured on, and nothing is chosen by."""
     search: SearchCfg = field(default_factory=SearchCfg)
     """How much is asked and tried."""
+    trial: TrialCfg = field(default_factory=TrialCfg)
+    """Short training with the best of a round."""
     show_prompt: bool = False
     """Print what would be asked first, and end."""
 
@@ -106,7 +109,15 @@ def main(cfg: Cfg) -> int:
         def on_step(done: int, words: str) -> None:
             progress.update(done, now=words)
 
-        search = Search(cfg.search, schema, examples, engine, cfg.out, on_step=on_step)
+        search = Search(
+            cfg.search,
+            schema,
+            examples,
+            engine,
+            cfg.out,
+            trainer=ShortTraining(cfg.trial, env, examples) if cfg.trial.steps else None,
+            on_step=on_step,
+        )
         rounds = search.run()
         progress.update(total, now="done")
     return _finish(cfg, search, rounds, examples, held_out, out)

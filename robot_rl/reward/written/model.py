@@ -108,6 +108,11 @@ class WrittenModel:
         return Capabilities(causal=True, multi_view=False)
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        """The one instruction that it was written for."""
+        return (self.schema.instruction,)
+
+    @property
     def model_id(self) -> str:
         """Its kind, and a digest of function, fields and range."""
         return f"{self.kind}-{self._digest}"
