@@ -38,6 +38,7 @@ EXPLAINED = {
     "residual_size": "mean residual, as a share of its scale",
     "residual_saturation": "share of residuals at their bound",
     "residual_scale": "how far the residual may go, by the evidence so far",
+    "residual_pull": "how firmly it is tied to the imitation, by the same",
     "evidence": "success of each candidate, as far as its own episodes tell",
 }
 

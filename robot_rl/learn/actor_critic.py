@@ -86,7 +86,10 @@ class ActorCritic(ResidualActor, ABC, Generic[Cfg]):
         bounds: Smallest and largest return that the reward allows; (0, 1) for a sparse success.
         conservatism: What is added to the critics' loss, if anything; see `calql.py`.
         updates: Critic updates so far.
+        pull: Weight of the pull of the residual to zero; 0 where the algorithm has none.
     """
+
+    pull: float = 0.0
 
     def __init__(
         self, cfg: Cfg, norm: Normaliser, *, scale: float, seed: int, gaussian: bool = False

@@ -32,6 +32,8 @@ __all__ = ["Candidates", "ResidualDriver", "fit_normaliser"]
 
 Env = gymnasium.Env[Any, Any]
 
+_SURE = 0.7  # chance of being better than the best other above which the residual is deployed
+
 
 class Candidates:
     """Everyone who may act, and whose turn it is.
@@ -84,7 +86,14 @@ class Candidates:
         """The candidate that is evaluated, and that a user runs."""
         if self.cfg.always is not None:
             return self.cfg.always
-        return self.evidence.best()
+        safe = [name for name in self.cfg.candidates if name != "residual"]
+        best = self.evidence.best(safe)
+        # All others are near to data. The residual may be anything, so the doubt is against it.
+        if "residual" in self.cfg.candidates and (
+            not safe or self.evidence.chance_better("residual", best) > _SURE
+        ):
+            return "residual"
+        return best
 
     @property
     def first_judged(self) -> str:
@@ -108,7 +117,8 @@ class Candidates:
             env: Where to act.
             step: Environment steps done before.
             episode: Training episodes done before.
-            facts: Kept with the episode, beside `behaviour` (who acted) and `noisy`.
+            facts: Kept with the episode, beside `behaviour` (who acted) and `noisy` (by more noise
+                than it would be deployed with: no evidence).
             record: See `run_episode`.
         """
         driver, seed, attrs = self.turn(step=step, episode=episode)
@@ -118,8 +128,12 @@ class Candidates:
     def turn(self, *, step: int, episode: int) -> tuple[Driver, int, dict[str, Any]]:
         """Whose turn it is: the driver with its noise, the start's seed, and what is noted."""
         name = self._who_acts(step)
-        driver = self.driver(name, explore=True)
         is_noisy = self._is_warming_up(step) and episode % 2 == 1
+        if name == "residual" and self.cfg.always is None:
+            is_noisy = self.rng.random() < self.cfg.explore_share
+            driver = self.driver(name, explore=is_noisy)
+        else:
+            driver = self.driver(name, explore=True)
         if is_noisy and name == "base":
             size = self.cfg.warmup_noise * self.norm.action_half
             driver = NoisyDriver(driver, size, self.rng, uniform=True)
@@ -162,7 +176,7 @@ class Candidates:
         return NoisyDriver(driver, self.cfg.noise * half, self.rng) if explore else driver
 
     def count(self, name: str, *, success: bool, noisy: bool) -> None:
-        """Count an executed episode as evidence, unless warm-up noise was on it."""
+        """Count an executed episode as evidence, unless it was noisy."""
         if name in self.cfg.candidates and not noisy:
             self.evidence.note(name, success)
 

@@ -41,6 +41,7 @@ class Evidence:
     candidates: Sequence[str]
     memory: float = 40.0  # episodes after which one counts 1/e
     prior: float = 4.0
+    hope: float = 2.0  # weight, in episodes, of the hopeful prior that `draw` takes
     records: dict[str, Record] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,8 +69,22 @@ class Evidence:
         return record.successes + self.prior * rate, record.failures + self.prior * (1 - rate)
 
     def draw(self, rng: np.random.Generator) -> str:
-        """The candidate that acts in the next episode."""
-        return max(self.candidates, key=lambda name: rng.beta(*self._beta(name)))
+        """The candidate that acts in the next episode.
+
+        Those that learn are drawn from a hopeful prior, as good as the best so far: one that no
+        episode has shown yet is worth a try.
+        """
+        best = max(map(self.rate, self.candidates))
+
+        def chance(name: str) -> float:
+            if name == self.candidates[0]:
+                return rng.beta(*self._beta(name))
+            record = self.records[name]
+            return rng.beta(
+                record.successes + self.hope * best, record.failures + self.hope * (1 - best)
+            )
+
+        return max(self.candidates, key=chance)
 
     def rate(self, name: str) -> float:
         """Posterior mean of a candidate's success."""
@@ -82,15 +97,15 @@ class Evidence:
         ours, theirs = (rng.beta(*self._beta(who), _DRAWS) for who in (name, than))
         return float(np.mean(ours > theirs))
 
-    def best(self) -> str:
-        """The candidate to deploy: the best lower bound (one deviation); the base if in doubt."""
+    def best(self, among: Sequence[str] | None = None) -> str:
+        """The candidate of the best lower bound (one deviation); the base if in doubt."""
 
         def lower(name: str) -> float:
             a, b = self._beta(name)
             mean = a / (a + b)
             return mean - np.sqrt(mean * (1 - mean) / (a + b + 1))
 
-        return max(self.candidates, key=lower)
+        return max(among or self.candidates, key=lower)
 
     def state(self) -> dict[str, list[float]]:
         """The counts, JSON-able."""

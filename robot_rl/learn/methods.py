@@ -61,10 +61,14 @@ class ResidualCfg:
     """Scale of the residual at the start, in halves of the demonstrated action range."""
     max_scale: float = 0.4
     """Largest scale that evidence may grow the residual to."""
-    fixed_scale: bool = False
-    """Keep the residual's scale as it is, whatever the evidence."""
+    fixed_trust: bool = False
+    """Keep the residual's scale and pull as they are, whatever the evidence."""
     residual_share: float = 0.6
-    """Share of episodes that the residual acts in, whatever the evidence (its scale obeys it)."""
+    """Share of episodes that the residual acts in, whatever the evidence (its scale and pull obey
+    it)."""
+    explore_share: float = 0.5
+    """Share of the residual's episodes with exploration noise. The others show what it is worth,
+    and they alone count as evidence."""
     refresh_every: int = 2_500
     """Steps between fits of the imitation."""
     refresh: BCCfg = field(default_factory=lambda: BCCfg(steps=1_000))
@@ -95,8 +99,9 @@ class ResidualCfg:
             raise ConfigError(f"always is '{self.always}', but must be one of {self.candidates}.")
         if not (0 <= self.demo_fraction <= 1 and 0 <= self.chunk_demo_fraction <= 1):
             raise ConfigError("demo_fraction and chunk_demo_fraction must be in [0, 1].")
-        if not 0 <= self.residual_share <= 1:
-            raise ConfigError(f"residual_share is {self.residual_share}, but must be in [0, 1].")
+        for name in ("residual_share", "explore_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be in [0, 1].")
         if not 0 < self.scale <= self.max_scale:
             raise ConfigError(f"scale {self.scale} must be in (0, max_scale {self.max_scale}].")
         if min(self.steps, self.warmup_steps, self.batch, self.refresh_every) < 1:

@@ -7,13 +7,12 @@ A base works half the time. Four candidates may act, and each is trusted by what
     base        the frozen policy, as it came
     imitation   an ensemble fitted on demonstrations and own successes, which plans more often
     chosen      of the imitation's proposals, the one that a critic of whole chunks prefers
-    residual    the imitation plus a residual, whose scale grows while it does no harm
+    residual    the imitation plus a residual, as free as what was executed allows (`trust.py`)
 
 Everyone learns from everyone's episodes. Who acts, and how, is in `candidates.py`. Read downwards:
-one run of the loop (`train`), what an episode is worth (`absorb`), what is learned, how far the
-residual may go, evaluation. Its configuration, and the other methods that are configurations of
-the same loop, are in `methods.py`; the same loop in two processes is in `actor.py` and
-`learner.py`.
+one run of the loop (`train`), what an episode is worth (`absorb`), what is learned, evaluation.
+Its configuration, and the other methods that are configurations of the same loop, are in
+`methods.py`; the same loop in two processes is in `actor.py` and `learner.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from robot_rl.learn.resume import load_learner, save_learner
 from robot_rl.learn.reward_source import RewardSource
 from robot_rl.learn.rollout import Driver
 from robot_rl.learn.run import RunFolder
+from robot_rl.learn.trust import Trust
 from robot_rl.policy.base import BasePolicy
 from robot_rl.policy.normalise import Normaliser
 from robot_rl.replay.buffer import Batch, TransitionBuffer
@@ -87,8 +87,7 @@ class ResidualLearner(Candidates):
         self.successes: list[list[int]] = []  # own successes, as rows [start, stop) of replay.own
         self.prior_successes: list[list[int]] = []  # and those of replay.prior: see `remember`
         self.credit = {"agent": 0.0, "chunk": 0.0}
-        self.residual_trials = 0  # episodes of the residual since its scale last changed
-        self.patience = 4  # episodes of the residual before its scale may grow
+        self.trust = Trust(self.agent, cfg.candidates, max_scale=cfg.max_scale)
         self._metrics: dict[str, list[float]] = {}
         self.reward = reward
         if reward is not None:
@@ -151,15 +150,16 @@ class ResidualLearner(Candidates):
 
         Args:
             episode: Of this env or recorded anywhere; `behaviour` and `noisy` in its attributes
-                say who acted, and whether warm-up noise was on it (`Candidates.collect`).
+                say who acted, and whether with noise that is no evidence (`Candidates.collect`).
         """
         before, name = self.step, episode.attrs["behaviour"]
         if self.reward is not None:
             episode = self.reward.judged(episode)
         self._keep(episode)
         self._learn(len(episode))
-        if name == "residual" and self.cfg.always is None and not self.cfg.fixed_scale:
-            self._adapt_scale()
+        counts = name == "residual" and not episode.attrs["noisy"]
+        if counts and self.cfg.always is None and not self.cfg.fixed_trust:
+            self.trust.adapt(self.evidence)
         if self.passed(before, self.cfg.refresh_every):
             self._refresh_imitation()
         self._log(name, episode)
@@ -266,29 +266,6 @@ class ResidualLearner(Candidates):
             t_s=np.arange(count + 1.0),
         )
 
-    # Trust ------------------------------------------------------------------------------------
-
-    def _adapt_scale(self) -> None:
-        """Grow the residual while it is no worse than the base, shrink it when it is.
-
-        The base is the bar, not the imitation: what a residual tries beside the imitation is where
-        the imitation's next successes come from, and that is worth what it costs as long as the
-        robot does no worse than it did before. As in congestion control, growth is bold until the
-        first set-back, and each set-back doubles the episodes that the next growth must wait for:
-        a task on which a residual does harm is probed ever more rarely, one on which it helps is
-        climbed in a few episodes.
-        """
-        self.residual_trials += 1
-        chance = self.evidence.chance_better("residual", self.cfg.candidates[0])
-        if chance < 0.1:
-            self.agent.scale = max(0.7 * self.agent.scale, 0.02)
-            self.patience = min(2 * self.patience, 64)
-            self.evidence.forget("residual")
-            self.residual_trials = 0
-        elif self.residual_trials >= self.patience and chance > 0.5:
-            self.agent.grow(min(1.3 * self.agent.scale, self.cfg.max_scale))
-            self.residual_trials = 0
-
     # Evaluation and logs ----------------------------------------------------------------------
 
     def _evaluate_candidate(self, name: str) -> float:
@@ -310,6 +287,7 @@ class ResidualLearner(Candidates):
             "behaviour": name,
             "noisy": episode.attrs["noisy"],
             "residual_scale": self.agent.scale,
+            "residual_pull": self.agent.pull,
         }
         if "version" in episode.attrs:
             fields["version"] = episode.attrs["version"]  # of the weights that it acted by
@@ -319,7 +297,8 @@ class ResidualLearner(Candidates):
             means |= self.reward.metrics()
         self.run.log_episode(self.step, fields)
         trust = {f"evidence/{who}": self.evidence.rate(who) for who in self.cfg.candidates}
-        self.run.log(self.step, means | trust | {"residual_scale": self.agent.scale})
+        bonds = {"residual_scale": self.agent.scale, "residual_pull": self.agent.pull}
+        self.run.log(self.step, means | trust | bonds)
         self._metrics.clear()
 
     # Saving -----------------------------------------------------------------------------------

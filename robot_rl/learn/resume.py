@@ -47,9 +47,7 @@ def save_learner(learner: "ResidualLearner", run: RunFolder) -> None:
         "is_warm": learner.is_warm,
         "successes": learner.successes,
         "credit": learner.credit,
-        "residual_trials": learner.residual_trials,
-        "patience": learner.patience,
-        "scale": learner.agent.scale,
+        "trust": learner.trust.state(),
         "updates": learner.agent.updates,
         "evidence": learner.evidence.state(),
         "rng": [numpy_rng_state(rng) for rng in _generators(learner)],
@@ -87,9 +85,8 @@ def load_learner(learner: "ResidualLearner", run: RunFolder) -> bool:
     learner.step, learner.episode = state["step"], state["episode"]
     learner.position = state.get("position", -1)
     learner.is_warm, learner.successes = state["is_warm"], state["successes"]
-    learner.credit, learner.patience = state["credit"], state["patience"]
-    learner.residual_trials = state["residual_trials"]
-    learner.agent.scale, learner.agent.updates = state["scale"], state["updates"]
+    learner.credit, learner.agent.updates = state["credit"], state["updates"]
+    learner.trust.load_state(state["trust"])
     learner.evidence.load_state(state["evidence"])
     if learner.reward is not None:
         learner.reward.load(under("reward.", saved.arrays), state.get("reward"))

@@ -30,7 +30,8 @@ class TD3Cfg(ActorCriticCfg):
     noise: float = 0.25
     """Exploration noise, in shares of the residual's scale."""
     pull: float = 0.0
-    """Weight of the pull of the residual to zero, against values between 0 and 1."""
+    """Weight of the pull of the residual to zero, against values between 0 and 1; evidence may
+    loosen it (`trust.py`)."""
     target_noise: float = 0.25
     """Noise on target actions, in shares of the residual's scale; clipped at twice that."""
 
@@ -41,6 +42,7 @@ class TD3(ActorCritic[TD3Cfg]):
     def __init__(self, cfg: TD3Cfg, norm: Normaliser, *, scale: float, seed: int) -> None:
         super().__init__(cfg, norm, scale=scale, seed=seed)
         self.target_actor = self.actor.clone()
+        self.pull = cfg.pull
 
     def act(self, state: F32, base: F32, phase: float, *, explore: bool) -> F32:
         """The action (a,) to request for one state (d,), base action (a,) and phase."""
@@ -72,7 +74,7 @@ class TD3(ActorCritic[TD3Cfg]):
         seen = torch.from_numpy(self._see(batch.state, batch.base, batch.phase))
         unit = self.actor.forward(seen, keep=True)[0].tanh()
         q, slope = self._climb(seen, batch.base, unit)
-        slope += (2 * self.cfg.pull / unit.numel()) * unit
+        slope += (2 * self.pull / unit.numel()) * unit
         self.actor.backward((slope * (1 - unit.square()))[None])
         norm = self.actor.step(self.cfg.actor_lr, max_norm=self.cfg.max_grad_norm)
         self.target_actor.follow(self.actor, self.cfg.tau * self.cfg.actor_every)

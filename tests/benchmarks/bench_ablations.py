@@ -41,7 +41,7 @@ CHANGES: dict[str, dict[str, Any]] = {  # of ResidualCfg, nested by dots
     "no pull to zero": {"td3.pull": 0.0},
     "SAC residual": {"agent": "sac"},
     **{
-        f"fixed scale {scale}": {"scale": scale, "max_scale": scale, "fixed_scale": True}
+        f"fixed scale {scale}": {"scale": scale, "max_scale": scale, "fixed_trust": True}
         for scale in (0.05, 0.1, 0.2, 0.4, 0.8)
     },
     **{f"UTD {utd}": {"utd": float(utd)} for utd in (1, 2, 8)},
