@@ -28,8 +28,8 @@ __all__ = ["FIT", "FORMAT", "Trial", "execute", "fit_trials", "load_trial", "sta
 
 FORMAT = 1
 FIT = LeastSquaresCfg(starts=4, candidates=32, iterations=8, step=0.1)
-"""Contacts make rough landscapes: the way of a puck jumps by millimetres when its friction changes
-by a thousandth. Hence many candidates, a few descents, and differences wider than the roughness."""
+"""Contacts make rough landscapes: a puck's way jumps by millimetres when its friction changes by a
+thousandth. Hence many candidates, a few descents, and differences wider than the roughness."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,12 +6,14 @@ was. What is revealed of a world is asked for after all that depends on it is do
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robot_rl.apps.data_tables import Output
 from robot_rl.config import config_hash, git_revision, write_atomically
 from sim.explore.hidden import HiddenWorld
 from sim.explore.plan import PlanCfg, SearchCfg, plan_motion
@@ -43,7 +45,12 @@ class RunCfg:
     plays: bool = True
 
 
-def kept(name: str, settings: Any, make: Any) -> dict[str, Any]:
+def show_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table."""
+    Output().table(title, heads, rows)
+
+
+def kept(name: str, settings: Any, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The piece of some settings: read if it is there, else made and written."""
     path = PIECES / f"{name}-{config_hash(settings)}.json"
     if path.exists():
