@@ -8,15 +8,6 @@ from sim.identify.posterior import Posterior
 
 FIT = {"starts": 1, "candidates": 0, "iterations": 2, "step": 0.1}
 QUICK = tuple(str(word) for key, value in FIT.items() for word in (f"--fit.{key}", value))
-    "--fit.starts",
-    "1",
-    "--fit.candidates",
-    "0",
-    "--fit.iterations",
-    "2",
-    "--fit.step",
-    "0.1",
-)
 SMALL = ("--plan.draws", "1", "--plan.search.candidates", "2", "--plan.search.elites", "2")
 
 
