@@ -4,7 +4,7 @@ Ref: OpenCV documentation, "Camera Calibration and 3D Reconstruction" (`plumb_bo
 centres have whole coordinates; z looks ahead, x right, y down.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from robot_rl.errors import ConfigError
 from robot_rl.types import F64
 
-__all__ = ["CameraModel"]
+__all__ = ["PARAMETERS", "CameraModel"]
+
+PARAMETERS = ("fx_px", "fy_px", "cx_px", "cy_px", "k1", "k2", "p1", "p2", "k3")
+"""The order of `CameraModel.parameters`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,16 @@ class CameraModel:
         """(5,) as OpenCV takes them."""
         return np.array(self.distortion)
 
+    @property
+    def parameters(self) -> F64:
+        """(9,) in the order of `PARAMETERS`."""
+        return np.array([self.fx_px, self.fy_px, self.cx_px, self.cy_px, *self.distortion])
+
+    def moved(self, change: F64) -> "CameraModel":
+        """The camera with something (9,) added to its `parameters`."""
+        fx, fy, cx, cy, *distortion = (self.parameters + change).tolist()
+        return replace(self, fx_px=fx, fy_px=fy, cx_px=cx, cy_px=cy, distortion=tuple(distortion))
+
     def project(self, points: F64) -> F64:
         """Pixels (..., 2) of points (..., 3) [m] before the camera."""
         x, y = points[..., 0] / points[..., 2], points[..., 1] / points[..., 2]
@@ -86,6 +99,22 @@ class CameraModel:
             axis=-2,
         )
         return lens @ pinhole
+
+    def parameter_jacobian(self, points: F64) -> F64:
+        """Derivatives (..., 2, 9) of `project` by `parameters`."""
+        x, y = points[..., 0] / points[..., 2], points[..., 1] / points[..., 2]
+        r2 = x * x + y * y
+        pixels = self.project(points)
+        fx, fy = self.fx_px, self.fy_px
+        out = np.zeros((*x.shape, 2, 9))
+        out[..., 0, 0] = (pixels[..., 0] - self.cx_px) / fx
+        out[..., 1, 1] = (pixels[..., 1] - self.cy_px) / fy
+        out[..., 0, 2] = out[..., 1, 3] = 1.0
+        for column, power in ((4, r2), (5, r2 * r2), (8, r2 * r2 * r2)):
+            out[..., 0, column], out[..., 1, column] = fx * x * power, fy * y * power
+        out[..., 0, 6], out[..., 1, 6] = 2 * fx * x * y, fy * (r2 + 2 * y * y)
+        out[..., 0, 7], out[..., 1, 7] = fx * (r2 + 2 * x * x), 2 * fy * x * y
+        return out
 
     def rays(self, pixels: F64) -> F64:
         """Points (n, 3) at z = 1 that are seen at pixels (n, 2)."""

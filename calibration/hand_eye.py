@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from calibration.board import BoardCfg
 from calibration.camera import CameraModel
-from calibration.chain import Chain, Forward, Noise, Refined, State, refine
+from calibration.chain import LENS, SHARED, Chain, Forward, State
 from calibration.closed_form import Mount, arm_transform, consistent_views, misfit, solve
 from calibration.detect import BoardView, board_pose
+from calibration.refinement import Noise, Refined, refine
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.geometry import rotvec_from_matrix, transform_inverse
 from robot_rl.types import F64, I64
@@ -29,6 +30,7 @@ _SURE = 5.0  # standard deviations
 _ROUGH_M, _ROUGH_RAD = 0.1, 0.15  # what offsets of some degrees do to the closed form
 _IMPOSSIBLE = 10.0  # times what is believed of the joints
 _STRAINED = 3.0  # times what was believed of joints and corners
+_TWICE = np.sqrt(2.0)  # the intrinsics may rest on the same images, which must not count twice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,8 @@ class HandEye:
     X: F64  # (4, 4) T_tcp_cam of mount "hand", T_base_cam of "world"
     Z: F64  # (4, 4) T_base_board, T_tcp_board
     std: F64  # (6,) of X: translation [m], rotation [rad], in the camera's frame
+    camera: CameraModel  # X holds for this lens: the one given, as the arm's motion corrects it
+    lens_std: F64  # (LENS,) of its parameters; 0 of what was taken as exact
     offset_rad: F64  # (n,) to add to the encoders' readings
     offset_std_rad: F64  # (n,)
     observable: NDArray[np.bool_]  # (n,) bool; the other offsets are part of X and Z
@@ -92,6 +96,8 @@ def calibrate_hand_eye(
     views: Sequence[BoardView],
     q_rad: F64,
     cfg: HandEyeCfg | None = None,
+    *,
+    lens_std: F64 | None = None,
 ) -> HandEye:
     """Solve, refine, judge.
 
@@ -103,6 +109,8 @@ def calibrate_hand_eye(
         views: Of the board.
         q_rad: (v, n) joint positions of each view.
         cfg: What counts as enough.
+        lens_std: (LENS,) standard deviations of the camera's parameters, to correct them by the
+            arm's motion; None takes them as exact.
 
     Raises:
         DataError: The views are too few, their motion degenerate, the board of another size, or
@@ -120,19 +128,26 @@ def calibrate_hand_eye(
     _check_floor(floor, cfg)
     used, problem = _agreeing(mount, forward(np.asarray(q_rad, np.float64)), B, cfg)
     chain = Chain.build(camera, board, mount, forward, views, q_rad)
-    noise = _noise([floor[i] for i in used], cfg)
+    noise = _noise([floor[i] for i in used], cfg, lens_std)
     fit, used = _fit_without_outliers(chain, B, used, noise)
     if problem is not None and not _is_explained(chain.select(used), fit, noise):
         raise problem
+    sized = refine(
+        chain.select(used), _start(chain.select(used), B[used]), replace(noise, scale=_SCALE_PRIOR)
+    )
+    if _scatter(sized) <= _IMPOSSIBLE * noise.joint_rad:
+        _check_scale(sized, board, cfg)
     _check_scatter(fit, noise)
-    _check_scale(chain.select(used), fit.state, noise, board, cfg)
-    observable = (fit.std[13:] < _OBSERVABLE * noise.offset_rad) & (noise.offset_rad > 0)
+    offset_std = fit.std[SHARED:-LENS]
+    observable = (offset_std < _OBSERVABLE * noise.offset_rad) & (noise.offset_rad > 0)
     start = _start(chain.select(used), B[used])
     fit = refine(chain.select(used), start, noise, observable)
+    camera = chain.camera_of(fit.state)
+    B = np.stack([board_pose(camera, view, board)[0] for view in views])
     return _judged(chain, B, floor, used, fit, noise, observable)
 
 
-def _noise(floor: Sequence[F64], cfg: HandEyeCfg) -> Noise:
+def _noise(floor: Sequence[F64], cfg: HandEyeCfg, lens_std: F64 | None) -> Noise:
     """Corner noise as the views themselves have it: each pose takes 6 numbers from its corners."""
     squares = sum(float((r**2).sum()) for r in floor)
     spare = sum(r.size - 6 for r in floor)
@@ -140,6 +155,7 @@ def _noise(floor: Sequence[F64], cfg: HandEyeCfg) -> Noise:
         corner_px=max(float(np.sqrt(squares / max(spare, 1))), 0.01),
         joint_rad=float(np.deg2rad(cfg.joint_noise_deg)),
         offset_rad=float(np.deg2rad(cfg.joint_offset_deg)),
+        lens=(0.0,) * LENS if lens_std is None else tuple((_TWICE * lens_std).tolist()),
     )
 
 
@@ -222,9 +238,14 @@ def _fit_without_outliers(chain: Chain, B: F64, used: I64, noise: Noise) -> tupl
     return fit, used
 
 
+def _scatter(fit: Refined) -> float:
+    """RMS slack of all joints in all views [rad]."""
+    return _rms(fit.state.slack_rad)
+
+
 def _check_scatter(fit: Refined, noise: Noise) -> None:
     """Refuse views that only joints far worse than believed could explain."""
-    scatter = _rms(fit.state.slack_rad)
+    scatter = _scatter(fit)
     if scatter > _IMPOSSIBLE * noise.joint_rad:
         raise DataError(
             f"the joints would have to scatter by {np.rad2deg(scatter):.2f} degrees from view to "
@@ -234,12 +255,9 @@ def _check_scatter(fit: Refined, noise: Noise) -> None:
         )
 
 
-def _check_scale(
-    chain: Chain, state: State, noise: Noise, board: BoardCfg, cfg: HandEyeCfg
-) -> float:
-    """Refuse a board of another size: the arm is the ruler."""
-    free = refine(chain, state, replace(noise, scale=_SCALE_PRIOR))
-    scale, std = np.exp(free.state.log_scale), free.std[12]
+def _check_scale(sized: Refined, board: BoardCfg, cfg: HandEyeCfg) -> None:
+    """Refuse a board of another size, where that explains the views: the arm is the ruler."""
+    scale, std = np.exp(sized.state.log_scale), sized.std[SHARED - 1]
     if abs(scale - 1.0) > max(cfg.scale_tolerance, _SURE * std):
         raise DataError(
             f"the squares of the board are said to measure {1e3 * board.square_m:g} mm, but "
@@ -247,7 +265,6 @@ def _check_scale(
             f"± {1e3 * board.square_m * std:.2f} mm. Measure them with a ruler, and name that "
             "size; a printer may have fitted the page."
         )
-    return float(scale)
 
 
 def _judged(
@@ -262,7 +279,8 @@ def _judged(
     """The result with all its figures."""
     part = chain.select(used)
     start = _start(part, B[used])
-    nominal = refine(part, start, replace(noise, joint_rad=0.0, offset_rad=0.0))
+    perfect = replace(noise, joint_rad=0.0, offset_rad=0.0, lens=(0.0,) * LENS)
+    nominal = refine(part, start, perfect)
     plain = fit.state.without_slack(len(used))
     scale = refine(part, fit.state, replace(noise, scale=_SCALE_PRIOR), observable)
     position, rotation, pixels = _held_out(part, B[used], noise, observable)
@@ -273,8 +291,10 @@ def _judged(
         X=fit.state.X,
         Z=fit.state.Z,
         std=fit.std[:6],
+        camera=chain.camera_of(fit.state),
+        lens_std=fit.std[-LENS:],
         offset_rad=fit.state.offset_rad,
-        offset_std_rad=np.where(observable, fit.std[13:], noise.offset_rad),
+        offset_std_rad=np.where(observable, fit.std[SHARED:-LENS], noise.offset_rad),
         observable=observable,
         slack_rad=fit.state.slack_rad,
         used=used,

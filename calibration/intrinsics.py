@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from calibration.board import BoardCfg
-from calibration.camera import CameraModel
+from calibration.camera import PARAMETERS, CameraModel
 from calibration.detect import BoardView, board_pose
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.types import F64, I64
@@ -69,7 +69,7 @@ class Intrinsics:
     """A camera and how well it is known."""
 
     camera: CameraModel
-    std_px: F64  # (4,) standard deviations of fx, fy, cx, cy
+    std: F64  # (9,) standard deviations of the camera's parameters; 0 of what was not fitted
     rms_px: float
     held_out_px: float  # RMS on views that a fit without them did not see
     used: I64  # (v,) places of the views that it rests on
@@ -141,7 +141,7 @@ def calibrate_intrinsics(
     unseen = [board_pose(judge, v, board)[1] for v in kept[::_HELD_OUT_EVERY]]
     return Intrinsics(
         camera=fit.camera,
-        std_px=fit.std_px,
+        std=fit.std,
         rms_px=fit.rms_px,
         held_out_px=_rms(np.concatenate(unseen)),
         used=used,
@@ -157,7 +157,7 @@ class _Fit:
     """One run of OpenCV's bundle adjustment."""
 
     camera: CameraModel
-    std_px: F64
+    std: F64
     rms_px: float
     view_rms_px: F64
 
@@ -194,7 +194,7 @@ def _fit(
     )
     return _Fit(
         camera=camera,
-        std_px=np.asarray(std, np.float64).reshape(-1)[:4],
+        std=np.asarray(std, np.float64).reshape(-1)[: len(PARAMETERS)],
         rms_px=float(rms),
         view_rms_px=np.asarray(view_rms, np.float64).reshape(-1),
     )
@@ -209,7 +209,7 @@ def _check(fit: _Fit, tilt_deg: F64, cfg: IntrinsicsCfg) -> None:
             f"{cfg.fewest_tilted} are needed: untilted, focal length and distance cannot be told "
             "apart. Tilt it about both axes, by 20 to 45 degrees."
         )
-    focal_std = float(max(fit.std_px[0] / fit.camera.fx_px, fit.std_px[1] / fit.camera.fy_px))
+    focal_std = float(max(fit.std[0] / fit.camera.fx_px, fit.std[1] / fit.camera.fy_px))
     if not focal_std <= cfg.largest_focal_std:
         raise DataError(
             f"the focal length is known to {focal_std:.2%} only, but {cfg.largest_focal_std:.2%} "

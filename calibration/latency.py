@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.board import BoardCfg
 from calibration.camera import CameraModel
-from calibration.chain import Chain, Forward, State
+from calibration.chain import Chain, Forward, State, small_motion
 from calibration.closed_form import Mount, arm_transform
 from calibration.detect import BoardView, board_pose
 from robot_rl.errors import ConfigError, DataError
@@ -285,7 +285,7 @@ class _Fitter:
             information = J.T @ J
             step = np.linalg.solve(information, J.T @ r.ravel())
             delay_s += float(np.clip(step[0], -0.02, 0.02))
-            Z = State.start(Z, Z, 1, 1).moved(np.r_[step[1:], np.zeros(8)], np.zeros((1, 1))).X
+            Z = Z @ small_motion(step[1:])
             std = float(np.sqrt(np.linalg.inv(information)[0, 0]))
             if abs(step[0]) < 1e-7:
                 break

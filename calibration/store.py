@@ -202,6 +202,18 @@ class Rig:
         """The result in force, or None."""
         return self.results.get((kind, name))
 
+    def lens(self, name: str) -> CameraModel:
+        """The intrinsics that belong to a camera's place: as hand-eye has corrected them, if so.
+
+        Raises:
+            UnknownNameError: Its intrinsics were never measured here.
+        """
+        intrinsics, hand_eye = self.get("intrinsics", name), self.find("hand_eye", name)
+        if hand_eye is None or hand_eye.inputs.get("intrinsics_hash") != intrinsics.hash:
+            return intrinsics.camera
+        corrected = hand_eye.values.get("camera", intrinsics.values)
+        return from_plain(CameraModel, corrected, f"camera of hand_eye of {name}")
+
     def camera_hash(self, name: str) -> str:
         """12 hex digits that name what is known of one camera; "" if nothing is."""
         mine = {f"{k}-{n}": r.hash for (k, n), r in self.results.items() if n == name}

@@ -8,13 +8,15 @@ q + offset + noise; images are stamped `delay_s` after the arm was there.
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.board import BoardCfg
 from calibration.camera import CameraModel
-from calibration.chain import Chain, Noise, State
+from calibration.chain import Chain, State
 from calibration.closed_form import Mount
 from calibration.detect import FEWEST_CORNERS, BoardView
 from calibration.plan import choose_views
+from calibration.refinement import Noise
 from robot_rl.control.franka import franka_arm
 from robot_rl.control.kinematics import forward, solve_ik
 from robot_rl.errors import ConfigError
@@ -25,7 +27,12 @@ __all__ = ["CalibrationWorld", "Faults", "draw_world", "plan_views", "wiggle"]
 
 _CANDIDATES = 120
 _RIM_PX = 12.0
-_START_SPREAD_RAD = 0.5
+_START_SPREAD_RAD = 1.0
+_FEWEST = 18  # corners of a candidate: a hand over the board or a blur may take some
+_DEPTH = (1.1, 2.6)  # of the board, in distances at which it fills the image's width
+_MIDDLE = (0.15, 0.85)  # of the board, as shares of the image
+_TILT_RAD = 0.8
+_LENS = (0.5,) * 4 + (0.01, 0.05, 5e-4, 5e-4, 0.0)  # how well intrinsics are known beforehand
 _WIGGLE_HZ = (0.5, 0.8)
 _WIGGLE_RAD = 0.12
 
@@ -90,11 +97,20 @@ class CalibrationWorld:
         if C[2, 2] <= 0.1 or (points[:, 2] <= 0.05).any():
             return None  # seen from behind, edge-on or at the lens
         pixels = self.camera.project(points)
-        ids = np.flatnonzero(self.camera.sees(pixels, _RIM_PX))
+        ids = np.flatnonzero(self.camera.sees(pixels, _RIM_PX) & self._has_markers(C))
         if len(ids) < FEWEST_CORNERS:
             return None
         noise = self.faults.corner_px * rng.normal(size=(len(ids), 2))
         return BoardView(ids=ids.astype(np.int64), corners_px=pixels[ids] + noise)
+
+    def _has_markers(self, C: F64) -> NDArray[np.bool_]:
+        """(corners,) whether the image holds the markers beside a corner: it is found by them."""
+        markers_m = np.array(self.board.charuco().getObjPoints(), np.float64)  # (m, 4, 3)
+        pixels = self.camera.project(markers_m @ C[:3, :3].T + C[:3, 3])
+        is_whole = self.camera.sees(pixels, _RIM_PX).all(-1)
+        gap = self.board.corners_m[:, None] - markers_m.mean(1)
+        is_beside = np.linalg.norm(gap, axis=-1) < self.board.square_m
+        return (~is_beside | is_whole).all(-1)
 
 
 def draw_world(
@@ -134,7 +150,7 @@ def draw_world(
     )
 
 
-def plan_views(world: CalibrationWorld, count: int, seed: int = 0, *, spare: int = 6) -> F64:
+def plan_views(world: CalibrationWorld, count: int, seed: int = 0, *, spare: int = 12) -> F64:
     """(count, n) [rad] encoder readings from which the board is well seen, all about it.
 
     Args:
@@ -151,7 +167,7 @@ def plan_views(world: CalibrationWorld, count: int, seed: int = 0, *, spare: int
     if spare == 1:
         return q
     chain = Chain.build(world.camera, world.board, world.mount, world.forward, views, q)
-    noise = Noise(corner_px=0.1, joint_rad=2e-4, offset_rad=0.01)
+    noise = Noise(corner_px=0.1, joint_rad=2e-4, offset_rad=0.01, lens=_LENS)
     state = State.start(world.X, world.Z, *q.shape)
     return q[choose_views(chain, state, noise, count)]
 
@@ -172,7 +188,7 @@ def _candidates(
         q, ok = solve_ik(world.arm, T, start, iterations=40)
         ok &= T[:, 2, 3] > 0.04
         seen = ((one, world.see(one, rng)) for one in q[ok])
-        found += [(one, view) for one, view in seen if view is not None]
+        found += [(one, view) for one, view in seen if view and len(view.ids) >= _FEWEST]
         if len(found) >= count:
             return np.stack([one for one, _ in found[:count]]), [v for _, v in found[:count]]
     raise ConfigError(
@@ -214,11 +230,11 @@ def _camera(rng: np.random.Generator) -> CameraModel:
 
 def _draw_board_in_camera(world: CalibrationWorld, rng: np.random.Generator) -> F64:
     """T_cam_board (4, 4) with the middle of the board somewhere in the image."""
-    width, depth = world.board.size_m[0], rng.uniform(1.3, 2.6)
-    depth *= width * world.camera.fx_px / world.camera.width_px
-    pixel = np.array([world.camera.width_px, world.camera.height_px]) * rng.uniform(0.25, 0.75, 2)
+    filling = world.board.size_m[0] * world.camera.fx_px / world.camera.width_px
+    depth = filling * rng.uniform(*_DEPTH)
+    pixel = np.array([world.camera.width_px, world.camera.height_px]) * rng.uniform(*_MIDDLE, 2)
     T = np.eye(4)
-    tilt, about = rng.uniform(0.0, 0.7), rng.uniform(0, 2 * np.pi)
+    tilt, about = rng.uniform(0.0, _TILT_RAD), rng.uniform(0, 2 * np.pi)
     T[:3, :3] = matrix_from_rotvec(tilt * np.array([np.cos(about), np.sin(about), 0.0]))
     T[:3, :3] = T[:3, :3] @ _turn_z(rng.uniform(-np.pi, np.pi))[:3, :3]
     T[:3, 3] = depth * world.camera.rays(pixel[None])[0] - T[:3, :3] @ world.board.centre_m

@@ -140,7 +140,7 @@ def _intrinsics(args: Intrinsics, out: Output) -> int:
     session = Session.open(args.session)
     step = intrinsics_step(session, _camera(session, args.camera), args.needs)
     camera, found = step.found.camera, step.found
-    std = found.std_px
+    std = found.std
     out.line(
         f"{step.result.name}: fx {camera.fx_px:.2f} ± {std[0]:.2f}, fy {camera.fy_px:.2f} ± "
         f"{std[1]:.2f}, cx {camera.cx_px:.2f} ± {std[2]:.2f}, cy {camera.cy_px:.2f} ± "

@@ -82,7 +82,8 @@ def _tiles(step: HandEyeStep, intrinsics: Result, latency: Result | None) -> str
     def mood(value: float, limit: float) -> str:
         return "good" if value <= limit else "bad"
 
-    centre_deg = np.rad2deg(max(focal["std_px"][2:]) / step.camera.fx_px)
+    centre_px = max(found.lens_std[2:4]) or max(focal["std_px"][2:])
+    centre_deg = np.rad2deg(centre_px / found.camera.fx_px)
     tiles = [
         tile(
             f"{1e3 * found.held_out_m:.2f} mm",
@@ -130,12 +131,12 @@ def _views(step: HandEyeStep) -> str:
 
 def _coverage(step: HandEyeStep, board: BoardCfg) -> str:
     """Where corners were seen, and how far off they were."""
-    used = [step.corners[i] for i in step.found.used]
-    cells = coverage(used, step.camera.width_px, step.camera.height_px)
-    residuals = [(view.corners_px, board_pose(step.camera, view, board)[1]) for view in used]
+    used, camera = [step.corners[i] for i in step.found.used], step.found.camera
+    cells = coverage(used, camera.width_px, camera.height_px)
+    residuals = [(view.corners_px, board_pose(camera, view, board)[1]) for view in used]
     return card(
         "Coverage, and residuals where they were",
-        f'<div class="grid">{_heat(cells, step.camera)}{_arrows(residuals, step.camera)}</div>',
+        f'<div class="grid">{_heat(cells, camera)}{_arrows(residuals, camera)}</div>',
         f"Left: corners seen in each part of the image. Right: residuals of each view's own pose, "
         f"{_ARROWS:g} times enlarged; arrows that agree with their neighbours are a lens that the "
         "intrinsics do not describe.",
@@ -275,7 +276,7 @@ def _drawn(session: Session, view: View, place: int, step: HandEyeStep, arm: Arm
     T = kinematics(arm)(view.q_rad + found.offset_rad)
     C = transform_inverse(found.X) @ arm_transform(found.mount, T) @ found.Z
     corners = step.corners[place]
-    predicted = step.camera.project(corners.points_m(board) @ C[:3, :3].T + C[:3, 3])
+    predicted = step.found.camera.project(corners.points_m(board) @ C[:3, :3].T + C[:3, 3])
     for seen, said in zip(corners.corners_px, predicted, strict=True):
         cv2.circle(image, _point(seen), 16 * 5, _GREEN, 1, cv2.LINE_AA, 4)
         cv2.drawMarker(image, _whole(said), _ORANGE, cv2.MARKER_CROSS, 7, 1, cv2.LINE_AA)
@@ -284,7 +285,7 @@ def _drawn(session: Session, view: View, place: int, step: HandEyeStep, arm: Arm
     for line in _gripper(arm):
         points = line @ T_cam_tcp[:3, :3].T + T_cam_tcp[:3, 3]
         if (points[:, 2] > 0.02).all():
-            a, b = step.camera.project(points)
+            a, b = step.found.camera.project(points)
             cv2.line(image, _point(a), _point(b), _BLUE, 2, cv2.LINE_AA, 4)
     return image
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from calibration.camera import CameraModel
 from calibration.chain import Forward
 from calibration.closed_form import Mount, camera_error
 from calibration.detect import BoardView
@@ -56,7 +55,6 @@ class HandEyeStep:
 
     result: Result
     found: HandEye
-    camera: CameraModel
     views: Sequence[View]
     corners: Sequence[BoardView]
 
@@ -130,6 +128,14 @@ def _inputs(session: Session, camera: str, views: Sequence[View]) -> dict[str, A
     }
 
 
+def _lens_std(intrinsics: Result) -> F64 | None:
+    """(9,) how well each parameter is known; None of files that do not say it."""
+    r = intrinsics.residuals
+    if "distortion_std" not in r:
+        return None
+    return np.concatenate([r["std_px"], r["distortion_std"]])
+
+
 def intrinsics_step(session: Session, camera: str, cfg: IntrinsicsCfg) -> IntrinsicsStep:
     """Intrinsics from all still views of a camera."""
     entry = session.entry(camera)
@@ -143,7 +149,8 @@ def intrinsics_step(session: Session, camera: str, cfg: IntrinsicsCfg) -> Intrin
         {
             "rms_px": found.rms_px,
             "held_out_px": found.held_out_px,
-            "std_px": found.std_px,
+            "std_px": found.std[:4],
+            "distortion_std": found.std[4:],
             "view_rms_px": found.view_rms_px,
             "tilt_deg": found.tilt_deg,
             "coverage": found.coverage,
@@ -168,6 +175,7 @@ def hand_eye_step(session: Session, camera: str, rig: Rig, cfg: HandEyeCfg) -> H
         corners,
         q,
         cfg,
+        lens_std=_lens_std(intrinsics),
     )
     result = Result.new(
         "hand_eye",
@@ -179,6 +187,7 @@ def hand_eye_step(session: Session, camera: str, rig: Rig, cfg: HandEyeCfg) -> H
             "joint_names": session.cfg.joint_names,
             "joint_offset_rad": found.offset_rad,
             "joint_offset_observable": found.observable,
+            "camera": found.camera,
         },
         {
             "held_out_m": found.held_out_m,
@@ -199,9 +208,7 @@ def hand_eye_step(session: Session, camera: str, rig: Rig, cfg: HandEyeCfg) -> H
         _inputs(session, camera, [views[i] for i in found.used])
         | {"intrinsics_hash": intrinsics.hash},
     )
-    return HandEyeStep(
-        result=result, found=found, camera=intrinsics.camera, views=views, corners=corners
-    )
+    return HandEyeStep(result=result, found=found, views=views, corners=corners)
 
 
 def latency_step(session: Session, camera: str, rig: Rig, cfg: LatencyCfg) -> Result:
@@ -220,7 +227,7 @@ def latency_step(session: Session, camera: str, rig: Rig, cfg: LatencyCfg) -> Re
     views, corners = session.seen(camera, moving=True)
     stamps, q = session.joints()
     found = calibrate_latency(
-        intrinsics.camera,
+        rig.lens(camera),
         session.cfg.board,
         hand_eye.mount,
         kinematics(arm_of(session)),

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.chain import Chain, Noise, State, refine
+from calibration.chain import Chain, State
 from calibration.closed_form import arm_transform, camera_error, solve
 from calibration.detect import BoardView, board_pose, detect_board
 from calibration.hand_eye import calibrate_hand_eye
 from calibration.intrinsics import calibrate_intrinsics
 from calibration.latency import calibrate_latency
+from calibration.refinement import Noise, refine
 from robot_rl.config import git_revision
 from robot_rl.geometry import rotvec_from_matrix
 from robot_rl.types import F64
@@ -72,7 +73,7 @@ def peers(world: CalibrationWorld, q: F64, views: list[BoardView]) -> dict[str, 
 def hand_eye(mount: str, faults: Faults, seed: int) -> dict[str, dict[str, float]]:
     world, rng = draw_world(mount, seed, faults=faults), np.random.default_rng(1000 + seed)
     rows = {}
-    for name, spare in (("ours", 6), ("ours, views not chosen", 1)):
+    for name, spare in (("ours", 24), ("ours, views not chosen", 1)):
         q, views = look(world, plan_views(world, VIEWS, seed, spare=spare), rng)
         begun = time.process_time()
         found = calibrate_hand_eye(world.camera, world.board, mount, world.forward, views, q)
@@ -125,7 +126,7 @@ def rendered(mount: str, seed: int) -> dict[str, float]:
     world, rng = draw_world(mount, seed), np.random.default_rng(3000 + seed)
     scene = CalibrationScene(world)
     try:
-        q = plan_views(world, 2 * VIEWS, seed, spare=3)
+        q = plan_views(world, 2 * VIEWS, seed, spare=6)
         seen = [detect_board(scene.image(world.true_joints(x, rng), rng), world.board) for x in q]
     finally:
         scene.close()
@@ -144,7 +145,13 @@ def rendered(mount: str, seed: int) -> dict[str, float]:
     }
     for name, camera in (("", lens.camera), ("true_lens_", world.camera)):
         found = calibrate_hand_eye(
-            camera, world.board, mount, world.forward, views[:VIEWS], q[kept][:VIEWS]
+            camera,
+            world.board,
+            mount,
+            world.forward,
+            views[:VIEWS],
+            q[kept][:VIEWS],
+            lens_std=None if name else lens.std,
         )
         row |= {
             name + key: value for key, value in errors(world, found.X, found.offset_rad).items()

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from calibration.board import BoardCfg
-from calibration.chain import Chain, Noise, State, refine
+from calibration.chain import LENS, SHARED, Chain, State
 from calibration.closed_form import arm_transform, camera_error, consistent_views, solve
 from calibration.detect import board_pose
 from calibration.hand_eye import HandEyeCfg, calibrate_hand_eye
+from calibration.refinement import Noise, refine
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.geometry import matrix_from_rotvec, rotvec_from_matrix
 from sim.calibration_world import Faults, draw_world, plan_views
@@ -51,15 +52,16 @@ def test_derivatives_of_the_chain_are_those_of_finite_differences(mount):
     chain = Chain.build(world.camera, world.board, mount, world.forward, views, q)
     state = State.start(world.X, world.Z, *q.shape)
     shared, joints = chain.jacobian(state)
-    n, h = q.shape[1], 1e-6
-    for i in range(13 + n):
-        step = h * np.eye(13 + n)[i]
+    every = np.concatenate([shared, joints, chain.lens_jacobian(state)], axis=-1)
+    total, h = SHARED + q.shape[1] + LENS, 1e-6
+    for i in range(total):
+        step = h * np.eye(total)[i]
         none = np.zeros(q.shape)
         # residuals are seen minus predicted
         difference = chain.residuals(state.moved(-step, none)) - chain.residuals(
             state.moved(step, none)
         )
-        exact = (shared[..., i] if i < 13 else joints[..., i - 13]) * chain.weight[..., None]
+        exact = every[..., i] * chain.weight[..., None]
         np.testing.assert_allclose(difference / (2 * h), exact, atol=2e-3)
 
 
@@ -81,6 +83,25 @@ def test_joint_offsets_are_found_and_do_not_move_the_camera(mount):
         np.stack([board_pose(world.camera, view, world.board)[0] for view in views]),
     )
     assert errors(world, start.X, np.zeros(7))[0] > 3 * position
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_the_arms_motion_corrects_the_lens(mount):
+    world = draw_world(mount, 0)
+    q, views = record(world)
+    std = np.array([0.5, 0.5, 0.7, 0.7, 1e-3, 3e-3, 1e-4, 1e-4, 0.0])
+    given = world.camera.moved(std)
+    found, trusting = (
+        calibrate_hand_eye(given, world.board, mount, world.forward, views, q, lens_std=known)
+        for known in (std, None)
+    )
+    off = (found.camera.parameters - world.camera.parameters)[:4]
+    assert (np.abs(off) < np.minimum(5 * found.lens_std[:4], 0.7 * std[:4])).all()
+    assert (
+        errors(world, found.X, found.offset_rad)[1]
+        < 0.5 * errors(world, trusting.X, trusting.offset_rad)[1]
+    )
+    assert trusting.camera == given and found.camera.distortion[4] == given.distortion[4]
 
 
 def test_with_perfect_joints_there_is_nothing_to_mend():
@@ -204,11 +225,11 @@ def test_a_camera_that_was_bumped_half_way_is_refused(shift_m, turn_rad):
 
 
 def test_an_arm_with_play_is_calibrated_once_that_is_said():
-    world = draw_world("hand", 0, faults=Faults(joint_noise_deg=0.2))
+    world = draw_world("hand", 0, faults=Faults(joint_noise_deg=0.3))
     q, views = record(world)
     with pytest.raises(DataError, match=r"scatter by 0\.\d+ degrees .* say so by joint_noise_deg"):
         calibrate(world, q, views)
-    found = calibrate(world, q, views, HandEyeCfg(joint_noise_deg=0.2))
+    found = calibrate(world, q, views, HandEyeCfg(joint_noise_deg=0.3))
     assert errors(world, found.X, found.offset_rad)[0] < 5 * np.linalg.norm(found.std[:3])
 
 

@@ -38,7 +38,7 @@ def test_the_true_camera_is_found():
     assert abs(found.camera.cx_px - CAMERA.cx_px) < 1.0
     assert 0.05 < found.rms_px < 0.09 and found.held_out_px < 0.12
     error = np.array([found.camera.fx_px - CAMERA.fx_px, found.camera.cy_px - CAMERA.cy_px])
-    assert (np.abs(error) < 5 * found.std_px[[0, 3]]).all()
+    assert (np.abs(error) < 5 * found.std[[0, 3]]).all()
     assert len(found.used) == 30 and found.coverage.sum() == sum(len(v.ids) for v in views(30))
 
 

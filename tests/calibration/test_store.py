@@ -51,6 +51,18 @@ def test_the_hash_of_a_rig_names_what_is_in_force(tmp_path):
     assert first.camera_hash("front") == ""
 
 
+def test_the_lens_in_force_is_the_one_that_the_cameras_place_was_found_with(tmp_path):
+    intrinsics = result()
+    save_result(tmp_path, intrinsics)
+    assert Rig.load(tmp_path).lens("wrist").fx_px == 600.0
+    corrected = {"mount": "hand", "camera": CAMERA | {"fx_px": 600.4}}
+    rests_on = {"intrinsics_hash": intrinsics.hash}
+    save_result(tmp_path, Result.new("hand_eye", "wrist", corrected, {}, rests_on))
+    assert Rig.load(tmp_path).lens("wrist").fx_px == 600.4
+    save_result(tmp_path, result(fx=602.0))  # measured anew, and hand-eye not yet
+    assert Rig.load(tmp_path).lens("wrist").fx_px == 602.0
+
+
 def test_an_edited_file_is_refused(tmp_path):
     path = save_result(tmp_path, result())
     data = json.loads(path.read_text())
