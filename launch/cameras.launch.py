@@ -7,6 +7,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 CONFIG = PathJoinSubstitution([FindPackageShare("robot_rl_bringup"), "config"])
+ROBOT_FILE = [PathJoinSubstitution([CONFIG, "robots", LaunchConfiguration("robot")]), ".yaml"]
 PROFILE = PathJoinSubstitution([CONFIG, "fastdds.xml"])
 
 
@@ -15,7 +16,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             DeclareLaunchArgument(
-                "robot", default_value="fr3", description="Names the default of cameras."
+                "robot", default_value="fr3", description="Robot file, as in real.launch.py."
             ),
             DeclareLaunchArgument(
                 "cameras",
@@ -49,6 +50,7 @@ def generate_launch_description() -> LaunchDescription:
                     LaunchConfiguration("config"),
                     {
                         "config": LaunchConfiguration("cameras"),
+                        "robot": ROBOT_FILE,
                         "use_sim_time": LaunchConfiguration("use_sim_time"),
                     },
                 ],

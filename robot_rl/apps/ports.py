@@ -15,7 +15,7 @@ from robot_rl.apps import envs
 from robot_rl.apps.ros import find_robot, ros_module
 from robot_rl.errors import ConfigError
 
-__all__ = ["PortCfg", "PortName", "is_task_file", "make_env"]
+__all__ = ["PortCfg", "PortName", "camera_hashes", "is_task_file", "make_env"]
 
 PortName = Literal["sim", "ros"]
 
@@ -44,6 +44,11 @@ class _Asked:
     tracked: tuple[str, ...] = ()
     signals: Mapping[str, int] = field(default_factory=dict)
     cameras: Any = None  # those of the robot
+
+
+def camera_hashes(env: gym.Env[Any, Any]) -> Mapping[str, str]:
+    """What names the calibration of each camera of an environment's robot; empty in the twin."""
+    return getattr(getattr(env.unwrapped, "port", None), "camera_hashes", {})
 
 
 def is_task_file(name: str) -> bool:
@@ -104,11 +109,18 @@ def _own_cameras(path: Path | None, robot: Path, asked: _Asked) -> Any:
     """The cameras of a file at the sizes that the task or the robot's file asks for."""
     if path is None:
         return None
+    from robot_rl.cameras.agreement import check_agreement
+    from robot_rl.cameras.cfg import load_cameras
     from robot_rl.cameras.feed import CameraFeed
+    from robot_rl.control.calibrated import load_calibration
     from robot_rl.control.robot_file import load_robot
 
-    wanted = load_robot(robot).spec.cameras if asked.cameras is None else asked.cameras
-    return CameraFeed.from_yaml(path, wanted)
+    file, cameras = load_robot(robot), load_cameras(path)
+    wanted = file.spec.cameras if asked.cameras is None else asked.cameras
+    check_agreement(cameras, wanted, opened=str(path), asked=str(robot))
+    if calibration := load_calibration(file):
+        calibration.check_devices(cameras)
+    return CameraFeed(cameras, wanted)
 
 
 def _of_file(name: str) -> _Asked:

@@ -7,7 +7,8 @@ The arm bridge, `RosPort`, the cameras and the doctor all read the same file.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,33 @@ from robot_rl.config import from_plain
 from robot_rl.control.bridge_cfg import BridgeCfg
 from robot_rl.control.driver_cfg import DriverCfg
 from robot_rl.control.kinematics import forward
-from robot_rl.errors import ConfigError, RobotRLError
+from robot_rl.errors import ConfigError, RobotRLError, UnknownNameError
 from robot_rl.geometry import matrix_from_rotvec
 from robot_rl.types import F64, ArmSpec, CameraSpec, GripperSpec, RobotSpec
 
-__all__ = ["RobotFile", "load_robot"]
+__all__ = ["CalibrationCfg", "RobotFile", "load_robot"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationCfg:
+    """Which measured rig is applied to a robot, and to what of it."""
+
+    rig: Path
+    """Its folder; relative to the robot file."""
+    hash: str
+    """Of the rig, as `robot-rl calibrate` prints it: another one is refused."""
+    joints: Mapping[str, str] = field(default_factory=dict)
+    """Arm to the camera with which its joint offsets were found."""
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    """Camera to the arm with which its place and delay were found."""
+
+    def check(self, arms: Sequence[str]) -> None:
+        """Refuse what applies to nothing, or to an arm that the robot does not have."""
+        if not self.joints and not self.cameras:
+            raise ConfigError("robot.calibration names neither joints nor cameras to apply it to.")
+        for arm in (*self.joints, *self.cameras.values()):
+            if arm not in arms:
+                raise UnknownNameError("arm in robot.calibration", arm, arms)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +57,8 @@ class RobotFile:
     drivers: tuple[DriverCfg, ...]
     """One an arm, in the order of `spec.arms`."""
     bridge: BridgeCfg
+    calibration: CalibrationCfg | None = None
+    """What `control.calibrated` is to apply; None applies nothing."""
 
     @property
     def cameras(self) -> tuple[CameraSpec, ...]:
@@ -143,6 +168,7 @@ class _RobotEntry:
     arms: tuple[_ArmEntry, ...]
     cameras: tuple[CameraSpec, ...]
     bridge: BridgeCfg
+    calibration: CalibrationCfg | None = None
 
 
 class _Loader(yaml.SafeLoader):
@@ -179,6 +205,8 @@ def load_robot(path: Path | str) -> RobotFile:
         _refuse_non_finite(data, "robot")
         entry = from_plain(_RobotEntry, data, "robot")
         _refuse_twins(entry)
+        if entry.calibration is not None:
+            entry.calibration.check([arm.name for arm in entry.arms])
         spec = RobotSpec(
             name=entry.name,
             arms=tuple(arm.spec() for arm in entry.arms),
@@ -187,7 +215,11 @@ def load_robot(path: Path | str) -> RobotFile:
     except RobotRLError as error:
         raise ConfigError(f"{path}: {error}") from error
     return RobotFile(
-        path=path, spec=spec, drivers=tuple(arm.driver for arm in entry.arms), bridge=entry.bridge
+        path=path,
+        spec=spec,
+        drivers=tuple(arm.driver for arm in entry.arms),
+        bridge=entry.bridge,
+        calibration=entry.calibration,
     )
 
 

@@ -6,12 +6,12 @@ command:   camera, arm → observe → policy (base + residual) → decode → s
 suite in `env/conformance.py`.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from robot_rl.clock import Clock
 from robot_rl.types import Command, RobotSpec, RobotState
 
-__all__ = ["RobotPort"]
+__all__ = ["RobotPort", "SharedPort", "TakenOver"]
 
 
 @runtime_checkable
@@ -66,4 +66,22 @@ class RobotPort(Protocol):
 
     def close(self) -> None:
         """Hold, then release the robot. Calling it twice is harmless."""
+        ...
+
+
+class TakenOver(NamedTuple):
+    """That somebody else moved the robot since the last `send`."""
+
+    source: Literal["human", "blend"]
+    """human: all the time; blend: some of it, or while the robot still caught up."""
+    command: Command
+    """The last that was carried out."""
+
+
+@runtime_checkable
+class SharedPort(Protocol):
+    """A port whose robot a person may take over between two commands."""
+
+    def taken_over(self) -> TakenOver | None:
+        """Who else has moved the robot since the last `send`; None if nobody has."""
         ...

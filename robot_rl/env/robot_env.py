@@ -14,7 +14,7 @@ from gymnasium import spaces
 from robot_rl.control.decode import ActionDecoder
 from robot_rl.control.observe import ObservationBuilder, ObserveCfg, Observed
 from robot_rl.control.safety import SafetyFilter, SafetyFlags
-from robot_rl.env.port import RobotPort
+from robot_rl.env.port import RobotPort, SharedPort
 from robot_rl.env.task import Task
 from robot_rl.errors import ConfigError, NonFiniteError, PortError, ShapeError
 from robot_rl.types import F32, U8, Command, RobotState
@@ -80,6 +80,7 @@ class RobotEnv(gymnasium.Env[Any, F32]):
         self._step = 0
         self._achieved_since_s: float | None = None
         self._is_stale = False
+        self._shared = port if isinstance(port, SharedPort) else None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -117,8 +118,13 @@ class RobotEnv(gymnasium.Env[Any, F32]):
             raise PortError("step() before reset(). Call reset() to begin an episode.")
         requested = np.array(action, np.float32)
         try:
-            executed, flags = self._act(requested, self._command)
+            previous = self._command
+            executed, flags = self._act(requested, previous)
             is_late = self._wait()
+            taken = self._shared.taken_over() if self._shared is not None else None
+            if taken is not None:  # what a person did is what happened, and what is learned from
+                self._command = taken.command
+                executed = self.decoder.encode(previous, taken.command)
             state = self.port.read()
             self._step += 1
             observed = self._observe(state)
@@ -129,6 +135,8 @@ class RobotEnv(gymnasium.Env[Any, F32]):
         is_over = self._step >= self.task.horizon and not is_success
         info = self._info(state, observed, requested, executed, flags, is_late=is_late)
         info["is_success"] = is_success
+        if taken is not None:
+            info["control_source"] = taken.source
         return observed.obs, float(is_success), is_success, is_over, info
 
     @property

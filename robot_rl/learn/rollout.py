@@ -96,6 +96,7 @@ def run_episode(
     `executed` is `info["executed_action"]` where the env reports one (ours does), else the action
     as clipped to the action space. An episode counts as success if the env says so in
     `info["is_success"]`, or by a positive reward on a terminated last step if it does not say.
+    A step for which `info["control_source"]` names somebody else is marked as theirs.
     What `info["facts"]` holds at the end is kept with the episode, such as its `label_source`:
     who said so, if that was not the env.
 
@@ -152,6 +153,7 @@ class Rows:
         self._executed: list[F32] = []
         self._base: list[F32] = []
         self._reward: list[float] = []
+        self._sources: list[int] = []
 
     def observe(self, obs: Any, info: Mapping[str, Any]) -> None:
         """Add what was observed, at the start or after a step."""
@@ -175,9 +177,11 @@ class Rows:
         self._executed.append(executed)
         self._base.append(base)
         self._reward.append(reward)
+        taken = info.get("control_source")  # by a person, in place of the driver
+        self._sources.append(self._source if taken is None else CONTROL_SOURCES.index(taken))
         if self._writer is not None:
             self._writer.step(
-                executed, action, base=base, reward=reward, control_source=self._source
+                executed, action, base=base, reward=reward, control_source=self._sources[-1]
             )
 
     def ended(
@@ -207,7 +211,7 @@ class Rows:
             reward=np.asarray(self._reward, np.float32),
             terminated=terminated,
             success=success,
-            control_source=np.full(len(self._reward), self._source, np.uint8),
+            control_source=np.array(self._sources, np.uint8),
             t_s=np.asarray(self._t_s),
             attrs={**self._attrs, **facts},
         )

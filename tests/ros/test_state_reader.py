@@ -274,16 +274,24 @@ def test_a_robot_file_says_where_arm_and_gripper_report(ros_graph):
     assert [title.split(" on ")[1] for title in reader.missing()] == [
         "fr3/joint_states", "hand/joint_states",
     ]  # fmt: skip
-    publisher = ros_graph.client.create_publisher(JointState, "hand/joint_states", STATE)
-    message = JointState(name=["left", "right"], position=[0.4, 0.5])
-    message.header.stamp = stamp_from_ns(time.time_ns())
+    arm = file.spec.arms[0]
+    reported = {
+        "hand/joint_states": (["left", "right"], [0.4, 0.5]),
+        "fr3/joint_states": (list(arm.joint_names), arm.home_rad.tolist()),
+    }
+    publishers = {
+        topic: ros_graph.client.create_publisher(JointState, topic, STATE) for topic in reported
+    }
 
     def heard():
-        publisher.publish(message)
-        return len(reader.missing()) == 1
+        for topic, (joints, position) in reported.items():
+            message = JointState(name=joints, position=position)
+            message.header.stamp = stamp_from_ns(time.time_ns())
+            publishers[topic].publish(message)
+        return not reader.missing()
 
-    ros_graph.wait_until(heard, "the hand")
-    assert reader._width(file.spec.arms[0]) == pytest.approx(gripper.width_m([0.4, 0.5]))
+    ros_graph.wait_until(heard, "arm and hand")
+    assert reader.read().gripper_m == pytest.approx([gripper.width_m([0.4, 0.5])])
 
 
 def test_a_signal_of_another_length_is_not_taken(ros_graph):

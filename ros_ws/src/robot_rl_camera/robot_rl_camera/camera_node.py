@@ -21,10 +21,13 @@ from robot_rl_control.qos import SENSOR, STATE
 from robot_rl_control.running import run_node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from robot_rl.cameras.agreement import check_agreement
 from robot_rl.cameras.capture import CameraState, Capture
 from robot_rl.cameras.cfg import CameraCfg, load_cameras
 from robot_rl.cameras.frame import Frame
 from robot_rl.cameras.grabber import make_grabber
+from robot_rl.control.calibrated import load_calibration
+from robot_rl.control.robot_file import load_robot
 from robot_rl.errors import ConfigError, UnknownNameError
 from robot_rl_camera.messages import (
     compressed_message,
@@ -49,6 +52,8 @@ class Params:
     """Path of a YAML file with the list `cameras`."""
     cameras: tuple[str, ...] = ()
     """Names of those to open; all if empty."""
+    robot: str = ""
+    """Path of the robot file that these cameras must agree with; empty for none."""
 
     def __post_init__(self) -> None:
         """Refuse a missing path."""
@@ -67,9 +72,19 @@ class CameraNode(Node):
             if name not in cfgs:
                 raise UnknownNameError(f"camera of {params.config}", name, cfgs)
         self._cfgs = [cfgs[name] for name in params.cameras or cfgs]
+        if params.robot:
+            self._check(params)
         self._captures = [_CameraTopics(self, cfg).capture for cfg in self._cfgs]
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", STATE)
         self.create_timer(_DIAGNOSTICS_S, self.diagnose)
+
+    def _check(self, params: Params) -> None:
+        """Refuse cameras that are not those of the robot, or not those that were calibrated."""
+        file = load_robot(params.robot)
+        wanted = file.spec.cameras
+        check_agreement(self._cfgs, wanted, opened=params.config, asked=params.robot)
+        if calibration := load_calibration(file):
+            calibration.check_devices(self._cfgs)
 
     def start(self) -> None:
         """Begin to capture."""

@@ -25,6 +25,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from robot_rl.control.bridge import Bridge, Tick
 from robot_rl.control.bridge_inputs import Stamp
+from robot_rl.control.calibrated import load_calibration
 from robot_rl.control.robot_file import RobotFile, load_robot
 from robot_rl.control.targets import TargetNames
 from robot_rl.errors import ConfigError
@@ -55,6 +56,9 @@ class ArmBridge(LifecycleNode):
         )
         self._params = read_params(self, ArmBridgeParams)
         self._robot: RobotFile = load_robot(self._params.robot)
+        self._calibration = load_calibration(self._robot)
+        if self._calibration is not None:
+            self.get_logger().info(f"calibrated: {self._calibration.describe()}")
         self._lock = threading.Lock()
         self._bridge = Bridge(self._robot.spec, self._robot.bridge)
         self._names = TargetNames(self._robot.spec).names
@@ -146,12 +150,12 @@ class ArmBridge(LifecycleNode):
 
     def _open(self) -> None:
         inputs = self._bridge.inputs
-        self._joint_commands = JointCommands(self, self._robot)
+        self._joint_commands = JointCommands(self, self._robot, self._calibration)
         self._executed = self.create_publisher(JointState, names.BRIDGE_EXECUTED, STATE)
         self._mode = self.create_publisher(String, names.BRIDGE_MODE, LATCHED)
         self._estopped = self.create_publisher(Bool, names.ESTOPPED, LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", STATE)
-        self._states = JointStates(self, self._robot, self._on_state)
+        self._states = JointStates(self, self._robot, self._on_state, self._calibration)
         for topic, take in (
             (names.POLICY_TARGET, inputs.take_policy),
             (names.TELEOP_JOINTS, inputs.take_leader),
@@ -312,6 +316,7 @@ class ArmBridge(LifecycleNode):
                 "lateness p99 [ms]": f"{np.percentile(late_ms, 99):.3f}",
                 "ticks skipped": str(self._skipped),
                 "last refusal": bridge.inputs.last_refusal,
+                "calibration": self._calibration.hash if self._calibration else "none",
             }
             values |= {f"age {s.name} [s]": f"{s.age_s(now_s):.3f}" for s in bridge.inputs.streams}
             values |= {key: str(count) for key, count in bridge.inputs.counts.items()}

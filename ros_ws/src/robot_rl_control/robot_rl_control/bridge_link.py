@@ -6,16 +6,14 @@ command:   camera, arm → observe → policy (base + residual) → decode → s
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
 
 from robot_rl.control.targets import TargetNames
-from robot_rl.errors import PortError
 from robot_rl.types import F64, RobotSpec
 from robot_rl_control import names
 from robot_rl_control.convert import ns_from_stamp, stamp_from_ns
@@ -37,7 +35,7 @@ class Executed(NamedTuple):
 
 
 class BridgeLink:
-    """Topics and services of one arm bridge; the node must be spun by others.
+    """Topics of one arm bridge; the node must be spun by others.
 
     Args:
         node: Whose namespace the bridge is in.
@@ -52,12 +50,10 @@ class BridgeLink:
         self._changed = threading.Condition()
         self._mode = ""
         self._executed: Executed | None = None
+        self._modes, self._sources = set[str](), set[str]()  # since the last `send`
         self._publisher = node.create_publisher(JointState, names.POLICY_TARGET, COMMAND)
         node.create_subscription(String, names.BRIDGE_MODE, self._on_mode, LATCHED)
         node.create_subscription(JointState, names.BRIDGE_EXECUTED, self._on_executed, STATE)
-        self._clients = {
-            name: node.create_client(Trigger, name) for name in (names.RESYNC, names.HOME)
-        }
 
     @property
     def mode(self) -> str:
@@ -112,32 +108,19 @@ class BridgeLink:
         message = JointState(name=list(self._targets.names))
         message.header.stamp = stamp_from_ns(stamp_ns)
         message.position = [*q_rad.tolist(), *gripper_m.tolist()]
+        with self._changed:
+            self._modes = {self._mode}
+            self._sources = {self._executed.source} if self._executed else set()
         self._publisher.publish(message)
 
-    def call(self, service: str, timeout_s: float) -> str | None:
-        """Call one of the bridge's services.
-
-        Args:
-            service: `names.RESYNC` or `names.HOME`.
-            timeout_s: For the answer.
-
-        Returns:
-            Why it was refused, or None.
-
-        Raises:
-            PortError: No answer came in time.
-        """
-        client, done = self._clients[service], threading.Event()
-        if client.wait_for_service(timeout_sec=timeout_s):
-            future: Any = client.call_async(Trigger.Request())
-            future.add_done_callback(lambda _: done.set())
-            if done.wait(timeout_s):
-                answer = future.result()
-                return None if answer.success else answer.message
-            client.remove_pending_request(future)
-        raise PortError(
-            f"{service} has not answered within {timeout_s} s. Look whether the arm bridge runs."
-        )
+    def human_share(self) -> Literal["none", "some", "all"]:
+        """How much of the time since the last `send` the operator moved the arm."""
+        with self._changed:
+            modes, sources = self._modes, self._sources
+        if "teleop" not in modes and "human" not in sources:
+            return "none"
+        # "blend" is whoever took over, while the arm still catches up: no pure correction.
+        return "all" if modes == {"teleop"} and sources == {"human"} else "some"
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until a condition on mode and executed commands holds; returns whether it does."""
@@ -147,6 +130,7 @@ class BridgeLink:
     def _on_mode(self, message: String) -> None:
         with self._changed:
             self._mode = message.data
+            self._modes.add(message.data)
             self._changed.notify_all()
 
     def _on_executed(self, message: JointState) -> None:
@@ -161,4 +145,5 @@ class BridgeLink:
         now_s = time.monotonic()
         with self._changed:
             self._executed = Executed(*values, message.header.frame_id, stamp_ns, now_s)
+            self._sources.add(message.header.frame_id)
             self._changed.notify_all()

@@ -5,6 +5,8 @@ command:   camera, arm → observe → policy (base + residual) → decode → s
 What holds the arm when the bridge itself is killed is the driver, as every kind here commands
 positions: `forward_position` and crisp's targets keep the last one, a trajectory of one point
 without velocity ends at it, and the twin brakes after its own timeout.
+
+Joint offsets of a calibration end here: the bridge knows true joints, the driver its encoders'.
 """
 
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from robot_rl.control.calibrated import RobotCalibration
 from robot_rl.control.driver_cfg import CommandCfg
 from robot_rl.control.kinematics import forward
 from robot_rl.control.robot_file import RobotFile
@@ -37,6 +40,7 @@ class JointStates:
         robot: Topics and names.
         on_state: Called with joints (dof,), their speeds or None, openings (num_grippers,) and
             the stamp [s] of the oldest, each time all arms have reported anew.
+        calibration: Whose offsets are added.
     """
 
     def __init__(
@@ -44,8 +48,10 @@ class JointStates:
         node: Node,
         robot: RobotFile,
         on_state: Callable[[F64, F64 | None, F64, float], None],
+        calibration: RobotCalibration | None = None,
     ) -> None:
         self._robot, self._on_state = robot, on_state
+        self._offset_rad = _offsets(robot, calibration)
         self._arms = dict[str, tuple[F64, F64 | None, float]]()  # new since the last call
         self._widths: dict[str, float] = {}
         self._with_gripper = [arm.name for arm in robot.spec.arms if arm.gripper is not None]
@@ -84,7 +90,7 @@ class JointStates:
         self._arms.clear()
         speeds = [speed for _, speed, _ in arms if speed is not None]
         self._on_state(
-            np.concatenate([q for q, _, _ in arms]),
+            np.concatenate([q for q, _, _ in arms]) + self._offset_rad,
             np.concatenate(speeds) if len(speeds) == len(arms) else None,
             np.array([self._widths[name] for name in self._with_gripper], np.float64),
             min(stamp_s for _, _, stamp_s in arms),
@@ -96,9 +102,18 @@ _Maker = Callable[[F64, Time], Any]
 
 
 class JointCommands:
-    """Publishes joint commands, one message a topic and tick."""
+    """Publishes joint commands, one message a topic and tick.
 
-    def __init__(self, node: Node, robot: RobotFile) -> None:
+    Args:
+        node: Who publishes.
+        robot: Topics and names.
+        calibration: Whose offsets are taken off.
+    """
+
+    def __init__(
+        self, node: Node, robot: RobotFile, calibration: RobotCalibration | None = None
+    ) -> None:
+        self._offset_rad = _offsets(robot, calibration)
         self._senders: list[tuple[Any, I64, _Maker]] = []  # publisher, indices of q, message
         by_topic: dict[str, list[tuple[ArmSpec, CommandCfg, int]]] = {}
         joint = 0
@@ -118,8 +133,16 @@ class JointCommands:
 
     def publish(self, q_rad: F64, stamp: Time) -> None:
         """Send joints (dof,) [rad]."""
+        q_rad = q_rad - self._offset_rad
         for publisher, where, message in self._senders:
             publisher.publish(message(q_rad[where], stamp))
+
+
+def _offsets(robot: RobotFile, calibration: RobotCalibration | None) -> F64:
+    """(dof,) [rad] true joints minus the encoders'."""
+    if calibration is None:
+        return np.zeros(robot.spec.dof)
+    return np.concatenate([calibration.offset_of(arm) for arm in robot.spec.arms])
 
 
 def _message(arm: ArmSpec, command: CommandCfg) -> tuple[type, _Maker]:

@@ -20,7 +20,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from robot_rl.clock import Clock, WallClock
+from robot_rl.control.calibrated import RobotCalibration
 from robot_rl.control.robot_file import load_robot
+from robot_rl.env.port import TakenOver
 from robot_rl.errors import ConfigError, NonFiniteError, PortError, ShapeError
 from robot_rl.types import CameraSpec, Command, RobotSpec, RobotState
 from robot_rl_control.bridge_link import BridgeLink
@@ -98,8 +100,8 @@ class OwnCameras(Feed, Protocol):
 class RosPort:
     """A `RobotPort` over topics and services.
 
-    While an operator intervenes, `send` returns what the operator does: that is what happened, and
-    what is to be learned from.
+    While an operator intervenes, `send` returns what the operator does, and `taken_over` tells it:
+    that is what happened, and what is to be learned from.
 
     Args:
         cfg: The robot. A robot file is read here, the graph is joined by `connect`.
@@ -145,6 +147,17 @@ class RosPort:
     def spec(self) -> RobotSpec:
         """See `RobotPort.spec`."""
         return self._spec
+
+    @property
+    def calibration(self) -> RobotCalibration | None:
+        """What the robot file has measured of joints and cameras; None if it names nothing."""
+        return self._reader_cfg.calibration
+
+    @property
+    def camera_hashes(self) -> Mapping[str, str]:
+        """The hash of what was measured of each camera, by name."""
+        places = self.calibration.cameras if self.calibration else {}
+        return {name: place.hash for name, place in places.items()}
 
     @property
     def clock(self) -> Clock:
@@ -217,6 +230,20 @@ class RosPort:
         if link.bridge.mode == "teleop" and executed is not None:
             q_rad, gripper_m = executed.q_rad, executed.gripper_m
         return Command(q_rad=q_rad, gripper_m=gripper_m, stamp_s=command.stamp_s)
+
+    def taken_over(self) -> TakenOver | None:
+        """See `SharedPort.taken_over`.
+
+        Raises:
+            PortError: Not connected.
+        """
+        bridge = self._connected().bridge
+        share, executed = bridge.human_share(), bridge.executed
+        if share == "none" or executed is None:
+            return None
+        stamp_s = self._clock.now()
+        command = Command(q_rad=executed.q_rad, gripper_m=executed.gripper_m, stamp_s=stamp_s)
+        return TakenOver("human" if share == "all" else "blend", command)
 
     def stop(self) -> None:
         """Ask the bridge to go no further than the arm is; it holds when its watchdog runs out."""

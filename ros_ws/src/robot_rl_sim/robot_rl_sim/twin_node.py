@@ -33,7 +33,7 @@ from std_msgs.msg import Float64MultiArray, Int64, String
 
 from robot_rl.cameras.frame import Frame, HostInstant, StampDomain
 from robot_rl.errors import NonFiniteError, RobotRLError, ShapeError
-from robot_rl.types import U8, CameraSpec, RobotState
+from robot_rl.types import F64, U8, CameraSpec, RobotSpec, RobotState
 from robot_rl_sim.outbox import Outbox
 from robot_rl_sim.render import RenderThread, pinhole
 from robot_rl_sim.twin_params import FAULT, TwinParams
@@ -62,6 +62,7 @@ class TwinNode(Node):
             seed=params.seed,
         )
         self._robot = twin.robot
+        self._offset_rad = _offset(params, twin.robot)
         self._pacer: Pacer | None = None
         self._told_slip_s = 0.0
         self._rng = np.random.default_rng(params.seed)
@@ -114,7 +115,7 @@ class TwinNode(Node):
         self._episode = self.create_publisher(String, names.TWIN_EPISODE, LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", STATE)
         for topic, take in (
-            (JOINT_COMMANDS, self._live.command),
+            (JOINT_COMMANDS, self._command),
             (GRIPPER_COMMANDS, self._live.grip),
         ):
             self.create_subscription(
@@ -138,6 +139,12 @@ class TwinNode(Node):
         except (ShapeError, NonFiniteError) as error:
             self._counts["refused"] += 1
             self.get_logger().warning(f"refused: {error}", throttle_duration_sec=1.0)
+
+    def _command(self, q_rad: F64) -> None:
+        """Take a joint command as the encoders have it."""
+        if q_rad.shape == self._offset_rad.shape:
+            q_rad = q_rad + self._offset_rad
+        self._live.command(q_rad)
 
     def _on_reset(self, message: Int64) -> None:
         if message.data < 0:
@@ -195,7 +202,8 @@ class TwinNode(Node):
             message = JointState(name=self._joint_names)
             message.header.stamp = self._frozen_stamp or stamp
             noise = self._rng.normal(0.0, params.joint_noise_rad, state.q_rad.shape)
-            message.position = [*(state.q_rad + noise).tolist(), *state.gripper_m.tolist()]
+            read = state.q_rad - self._offset_rad + noise
+            message.position = [*read.tolist(), *state.gripper_m.tolist()]
             message.velocity = [*state.dq_rad_s.tolist(), *[0.0] * len(state.gripper_m)]
             self._outbox.put(self._joints, message, now_s)
         for name, publisher in self._poses.items():
@@ -219,6 +227,7 @@ class TwinNode(Node):
         self, camera: CameraSpec, rgb: U8, stamp_ns: int
     ) -> list[tuple[Any, Any]]:
         raw, info, compressed = self._images[camera.name]
+        stamp_ns += round(1e9 * self._params.camera_delay_s)
         stamp, place = stamp_from_ns(stamp_ns), optical_frame(camera.name)
         now = HostInstant.now()
         frame = Frame(
@@ -263,6 +272,15 @@ class TwinNode(Node):
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+
+def _offset(params: TwinParams, robot: RobotSpec) -> F64:
+    """(dof,) [rad] where the joints stand minus what they say."""
+    if not params.joint_offset_rad:
+        return np.zeros(robot.dof)
+    if len(params.joint_offset_rad) != robot.dof:
+        raise ShapeError("joint_offset_rad", (len(params.joint_offset_rad),), (robot.dof,))
+    return np.array(params.joint_offset_rad)
 
 
 def _live(node: TwinNode, stop: threading.Event) -> int:

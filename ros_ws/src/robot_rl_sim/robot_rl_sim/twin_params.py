@@ -33,6 +33,10 @@ class TwinParams:
     """How long a command travels to the drives."""
     joint_noise_rad: float = 0.0
     """Standard deviation of the noise of measured joints."""
+    joint_offset_rad: tuple[float, ...] = ()
+    """Where each joint stands minus what it reports and is told; empty for none."""
+    camera_delay_s: float = 0.0
+    """How much later images are stamped than the joints that they show."""
     command_timeout_s: float = 0.25
     """Silence of the commands after which the drives brake and hold."""
     cameras: str = ""
@@ -72,7 +76,17 @@ class TwinParams:
             raise ConfigError(
                 f"fault_dropped_share is {self.fault_dropped_share}, but must be in 0 to 1."
             )
-        for key in ("delay_s", "joint_noise_rad", "fault_latency_s", "fault_jitter_s"):
+        if not np.isfinite(self.joint_offset_rad).all():
+            raise ConfigError(
+                f"joint_offset_rad is {self.joint_offset_rad}, but must be finite numbers."
+            )
+        for key in (
+            "delay_s",
+            "joint_noise_rad",
+            "camera_delay_s",
+            "fault_latency_s",
+            "fault_jitter_s",
+        ):
             value = getattr(self, key)
             if not (np.isfinite(value) and value >= 0):
                 raise ConfigError(f"{key} is {value}, but must be at least 0.")

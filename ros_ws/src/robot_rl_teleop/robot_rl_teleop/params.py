@@ -5,12 +5,13 @@ command:   **person → device** → mapping → decode → safety → send
 
 from dataclasses import dataclass
 
+from robot_rl_control.scene import Kind
+
 from robot_rl.errors import ConfigError, UnknownNameError
 
-__all__ = ["DEVICES", "SCENES", "RecorderParams", "TeleopParams"]
+__all__ = ["DEVICES", "RecorderParams", "TeleopParams"]
 
 DEVICES = ("keyboard", "gamepad", "spacemouse", "leader", "scripted")
-SCENES = ("twin", "home", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class RecorderParams:
     """Path of the robot file."""
     out: str
     """The episode store to write; it is added to if it is there."""
-    scene: str = "twin"
+    scene: Kind = "twin"
     """How the next start is made: twin (drawn anew), home (the arm goes home, a person restores
     the scene) or none."""
     device: str = "keyboard"
@@ -106,7 +107,5 @@ class RecorderParams:
         """Refuse a missing store, and scenes that nobody can make."""
         if not self.out:
             raise ConfigError("out is empty. Pass -p out:=<path of an episode store>.")
-        if self.scene not in SCENES:
-            raise UnknownNameError("scene", self.scene, SCENES)
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}, but must be at least 0.")

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rclpy.node import Node
 from robot_rl_control import names
 from robot_rl_control.convert import ns_from_stamp
 from robot_rl_control.params import read_params
 from robot_rl_control.qos import LATCHED, STATE
 from robot_rl_control.running import run_node
+from robot_rl_control.scene import Scene
 from robot_rl_control.state_reader import StateReader
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -40,13 +40,11 @@ from robot_rl.teleop.session import Session, SessionCfg, State
 from robot_rl.teleop.watching import Watcher
 from robot_rl.types import RobotState
 from robot_rl_teleop.params import RecorderParams
-from robot_rl_teleop.scene import Scene
 from robot_rl_teleop.tasks import find_job
 
 __all__ = ["RecorderNode", "main"]
 
 _STATUS_S = 0.5  # between repetitions of the status while nothing but the timer changes
-_NEAR_RAD = 0.02  # of a command to the arm
 _EVENTS = (
     Event.START,
     Event.SUCCESS,
@@ -81,7 +79,7 @@ class RecorderNode(Node):
         self._executed = ExecutedLog()
         self._names = TargetNames(self._spec)
         self._states = StateReader(self, self._spec, self._job.reader)
-        self._scene = Scene(self, params.scene, self._is_in_place)
+        self._scene = Scene(self, self._spec, self._states)
         self._said: dict[str, Any] = {}
         self._said_s = float("-inf")
         self._received: dict[str, int] = {}
@@ -124,7 +122,7 @@ class RecorderNode(Node):
                 executed = self._executed
                 watcher.take(events, now_s)
                 if watcher.needs_scene:
-                    self._scene.make(watcher.next_seed())
+                    self._scene.make(self._params.scene, watcher.next_seed())
                     is_placed = False
                 if not is_placed and self._scene.is_ready():
                     is_placed = True
@@ -141,14 +139,6 @@ class RecorderNode(Node):
             return self._states.read()
         except PortError as error:
             return str(error)
-
-    def _is_in_place(self, since_s: float) -> bool:
-        """Whether what was executed since a time is where the arm stands."""
-        newest_s, state = self._executed.newest_s, self._read()
-        executed = self._executed.at(newest_s)
-        if newest_s <= since_s or executed is None or isinstance(state, str):
-            return False
-        return float(np.abs(executed.command.q_rad - state.q_rad).max()) < _NEAR_RAD
 
     def _say(self, watcher: Watcher) -> None:
         """Publish the status when something changed, and now and then for the timer."""
@@ -200,12 +190,15 @@ class RecorderNode(Node):
             self._executed.add(time.monotonic() - max(age_s, 0.0), *found, message.header.frame_id)
 
     def _meta(self) -> StoreMeta:
+        calibration = self._job.reader.calibration
+        places = calibration.cameras if calibration else {}
         cameras = tuple(
             CameraMeta(
                 name=camera.name,
                 width_px=camera.width_px,
                 height_px=camera.height_px,
                 codec=self._params.codec,
+                calibration=places[camera.name].hash if camera.name in places else "",
             )
             for camera in self._spec.cameras
         )
