@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from robot_rl.apps.ports import camera_hashes
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.learn.progress import Progress
 from robot_rl.learn.rollout import run_episode
@@ -168,8 +169,12 @@ def _meta(name: str, env: gym.Env[Any, Any]) -> StoreMeta:
     shapes: Mapping[str, Any] = {}
     if isinstance(env.observation_space, gym.spaces.Dict):
         shapes = {k: s.shape for k, s in env.observation_space.items() if k != "state"}
+    known = camera_hashes(env)
     cameras = tuple(
-        CameraMeta(name=k, height_px=s[0], width_px=s[1], codec="png") for k, s in shapes.items()
+        CameraMeta(
+            name=k, height_px=s[0], width_px=s[1], codec="png", calibration=known.get(k, "")
+        )
+        for k, s in shapes.items()
     )
     return StoreMeta(
         robot=port.spec.name,

@@ -138,7 +138,9 @@ def _info(args: Info, out: Output) -> int:
     store = EpisodeStore.open(args.path)
     infos = store.infos()
     cameras = ", ".join(
-        f"{c.name} {c.width_px}x{c.height_px} {c.codec}" for c in store.meta.cameras
+        f"{c.name} {c.width_px}x{c.height_px} {c.codec}"
+        + (f" calibration {c.calibration}" if c.calibration else " not calibrated")
+        for c in store.meta.cameras
     )
     out.table(
         str(store.path),
@@ -227,6 +229,13 @@ def _same_kind(a: EpisodeStore, b: EpisodeStore) -> None:
     kinds = [[(c.name, c.width_px, c.height_px, c.codec) for c in s.meta.cameras] for s in (a, b)]
     if kinds[0] != kinds[1]:
         raise DataError(f"{b.path}: cameras {kinds[1]} differ from {kinds[0]} of {a.path}.")
+    for ours, theirs in zip(a.meta.cameras, b.meta.cameras, strict=True):
+        if ours.calibration != theirs.calibration:
+            raise DataError(
+                f"{b.path}: camera '{theirs.name}' has calibration "
+                f"'{theirs.calibration or 'none'}', but '{ours.calibration or 'none'}' in "
+                f"{a.path}. A store knows one calibration of each camera; keep them apart."
+            )
 
 
 def _merge(args: Merge, out: Output) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 
 from robot_rl.apps.learner import LearnerProcess
+from robot_rl.apps.ports import camera_hashes
 from robot_rl.env.features import camera_shapes
 from robot_rl.learn.actor import Actor
 from robot_rl.learn.candidates import fit_normaliser
@@ -85,8 +86,11 @@ def act_and_learn(
 def _meta(task: str, env: gym.Env[Any, Any]) -> StoreMeta:
     """What the executed episodes of a run share."""
     port, shapes = getattr(env.unwrapped, "port", None), camera_shapes(env.unwrapped)
+    known = camera_hashes(env)
     cameras = tuple(
-        CameraMeta(name=name, height_px=shape[0], width_px=shape[1])
+        CameraMeta(
+            name=name, height_px=shape[0], width_px=shape[1], calibration=known.get(name, "")
+        )
         for name, shape in shapes.items()
     )
     if port is None:  # its stamps are the numbers of its steps

@@ -16,8 +16,8 @@ def open_or_create(path: Path, meta: StoreMeta) -> EpisodeStore:
     """Open the store at `path` for writing, or make it.
 
     Raises:
-        DataError: It is of another robot, of another rate or of other cameras, or cannot be
-            written.
+        DataError: It is of another robot, of another rate, of other cameras or of cameras that
+            were calibrated otherwise, or cannot be written.
     """
     if not path.exists():
         return EpisodeStore.create(path, meta)
@@ -33,11 +33,16 @@ def open_or_create(path: Path, meta: StoreMeta) -> EpisodeStore:
 
 
 def _identity(meta: StoreMeta) -> tuple[object, ...]:
-    cameras = [(c.name, c.width_px, c.height_px, c.codec, c.depth) for c in meta.cameras]
+    cameras = [
+        (c.name, c.width_px, c.height_px, c.codec, c.depth, c.calibration) for c in meta.cameras
+    ]
     return meta.robot, meta.control_hz, *cameras
 
 
 def _described(meta: StoreMeta) -> str:
-    cameras = [f"{c.name} {c.width_px} x {c.height_px} {c.codec}" for c in meta.cameras]
+    cameras = [
+        f"{c.name} {c.width_px} x {c.height_px} {c.codec} calibrated {c.calibration or 'never'}"
+        for c in meta.cameras
+    ]
     seen = f"cameras {', '.join(cameras)}" if cameras else "no camera"
     return f"robot '{meta.robot}' at {meta.control_hz:g} Hz with {seen}"
