@@ -33,6 +33,7 @@ VERBS = {
     "reward": "train a judge of progress, measure it, attack it, let it label",
     "calibrate": "print boards; measure cameras, joints and delays; say how far to trust them",
     "explore": "choose a motion that tells most about an object, do it, fit what it told",
+    "identify": "fit the twin to a robot in motion, and say how far to trust it",
     "doctor": "say what works on this machine, and how to mend what does not",
 }
 

@@ -8,11 +8,13 @@ from typing import Literal, get_args
 
 import mujoco
 
-from robot_rl.errors import UnknownNameError
-from robot_rl.types import ArmSpec
+from robot_rl.errors import ConfigError, UnknownNameError
+from robot_rl.types import ArmSpec, RobotSpec
+from sim.arm import DRIVE_STIFFNESS, add_arm
 from sim.identify.parameters import Parameter, ParameterSet, nominal_parameter
+from sim.scene import empty_scene
 
-__all__ = ["ARM_DEFAULT", "ArmUnknown", "arm_parameters"]
+__all__ = ["ARM_DEFAULT", "ArmUnknown", "arm_parameters", "arm_scene", "soften"]
 
 ArmUnknown = Literal["armature", "damping", "frictionloss", "kp", "kv", "encoder_bias", "delay"]
 ARM_DEFAULT: tuple[ArmUnknown, ...] = ("armature", "damping", "frictionloss", "delay")
@@ -74,3 +76,40 @@ def arm_parameters(
                 for joint in joints
             ]
     return ParameterSet(found)
+
+
+def arm_scene(robot: RobotSpec, share: float = 1.0) -> mujoco.MjSpec:
+    """The nominal twin of a robot: its arms above a table, and nothing else.
+
+    Args:
+        robot: Arms whose masses are a Panda's.
+        share: Of the nominal gains of the drives, see `soften`.
+
+    Raises:
+        ConfigError: An arm has other joints than a Panda, or the share is not in (0, 1].
+    """
+    spec = empty_scene(f"{robot.name} alone")
+    for arm in robot.arms:
+        if arm.dof != len(DRIVE_STIFFNESS):
+            raise ConfigError(
+                f"arm '{arm.name}' has {arm.dof} joints, but the twin knows the masses of an arm "
+                f"of {len(DRIVE_STIFFNESS)} (the Panda's). Fit its own MJCF with sim.identify.fit."
+            )
+        add_arm(spec, arm)
+        soften(spec, arm.joint_names, share)
+    return spec
+
+
+def soften(spec: mujoco.MjSpec, joints: Sequence[str], share: float) -> None:
+    """Scale stiffness and damping of some drives, as on an arm with adjustable impedance.
+
+    Raises:
+        ConfigError: The share is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ConfigError(f"share of the drives' gains is {share}, but must be in (0, 1].")
+    for joint in joints:
+        drive = spec.actuator(joint)
+        drive.gainprm[0] *= share
+        for column in (1, 2):
+            drive.biasprm[column] *= share

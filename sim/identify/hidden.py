@@ -22,14 +22,14 @@ from typing import Any, Literal, get_args
 import mujoco
 import numpy as np
 
+from robot_rl.control.franka import franka_like_spec
 from robot_rl.errors import ConfigError, DataError, PortError, RobotRLError, UnknownNameError
 from robot_rl.types import F64, RobotSpec
-from sim.identify.arm import arm_parameters
+from sim.identify.arm import arm_parameters, arm_scene
 from sim.identify.excitation import Motion
 from sim.identify.measurement import Measurement, load_measurement
 from sim.identify.parameters import ParameterSet
-from sim.identify.play import SOFT_SHARE, play_motion, soften
-from sim.tasks import make_twin
+from sim.identify.play import SOFT_SHARE, play_motion
 
 __all__ = ["HiddenKind", "HiddenRobot", "nominal_arm"]
 
@@ -44,10 +44,8 @@ _SALT = 0x51D  # so that no fit that draws from a small seed draws these numbers
 
 def nominal_arm(share: float = SOFT_SHARE) -> tuple[mujoco.MjSpec, RobotSpec]:
     """What the fitter believes: the twin's arm above a table, its drives softened."""
-    twin = make_twin("reach")
-    spec, robot = twin.build(), twin.robot
-    soften(spec, robot.arms[0].joint_names, share)
-    return spec, robot
+    robot = franka_like_spec()
+    return arm_scene(robot, share), robot
 
 
 class HiddenRobot:

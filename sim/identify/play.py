@@ -20,7 +20,7 @@ from sim.identify.excitation import Motion
 from sim.identify.measurement import Measurement
 from sim.twin import Layout
 
-__all__ = ["SOFT_SHARE", "EncoderCfg", "play_motion", "soften"]
+__all__ = ["SOFT_SHARE", "EncoderCfg", "play_motion"]
 
 SOFT_SHARE = 0.1
 """Of the drives' gains while exciting: a stiff drive hides what the joint does behind its own."""
@@ -40,20 +40,6 @@ class EncoderCfg:
         for key in ("position_std_rad", "velocity_std_rad_s"):
             if not getattr(self, key) > 0:
                 raise ConfigError(f"encoders: {key} is {getattr(self, key)}, must be positive.")
-
-
-def soften(spec: mujoco.MjSpec, joints: tuple[str, ...], share: float) -> None:
-    """Scale stiffness and damping of some drives, as on an arm with adjustable impedance.
-
-    Raises:
-        ConfigError: The share is not in (0, 1].
-    """
-    if not 0 < share <= 1:
-        raise ConfigError(f"share of the drives' gains is {share}, but must be in (0, 1].")
-    for joint in joints:
-        drive = spec.actuator(joint)
-        drive.gainprm[0] *= share
-        drive.biasprm[1:3] = np.array(drive.biasprm[1:3]) * share
 
 
 def play_motion(

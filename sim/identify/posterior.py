@@ -76,6 +76,22 @@ class Posterior:
         return CHI2_GATE[0] <= self.chi2 <= CHI2_GATE[1]
 
     @property
+    def verdict(self) -> str:
+        """What chi2 says, in a sentence or two."""
+        chi2 = f"chi2 is {self.chi2:.3f}"
+        if self.is_trusted:
+            return f"{chi2}: the twin explains the motion down to its noise."
+        if self.chi2 < 1:
+            return (
+                f"{chi2}: the measurement is less noisy than it says, so there are no intervals. "
+                "Its rate may be too low to tell noise from motion."
+            )
+        return (
+            f"{chi2}: something moves that the twin does not have, so there are no intervals, and "
+            "values stand in for what is missing. Judge the fit by held-out motions."
+        )
+
+    @property
     def inflated(self) -> F64:
         """(p, p) covariance in coordinates with the data's weight divided by chi2, if above 1.
 
