@@ -8,9 +8,11 @@ Tasks, bases and demonstrations are those of bench_learning.py. The judge of a t
 trained on its demonstrations and 10 failures (hover, retreat) before the run; in the run neither
 reward, nor the end of an episode, nor what is imitated, nor who may act knows of the simulator's
 success. Rows: the true sparse reward; potentials beside the detector's success (ours); that
-success alone; the plain difference of progress beside it. Evaluation: true success of 100 episodes
-on the frozen seeds. Every finished run is kept under the hash of its configuration; a killed one
-goes on from its checkpoint.
+success alone; the plain difference of progress beside it. Two more, if asked for, turn progress
+around and trust it as far as what succeeded allows (misled), or blindly (misled-trusted).
+
+Evaluation: true success of 100 episodes on the frozen seeds. Every finished run is kept under the
+hash of its configuration; a killed one goes on from its checkpoint.
 """
 
 import argparse
@@ -19,9 +21,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +46,10 @@ from robot_rl.learn.run import RunFolder
 from robot_rl.policy.base import BasePolicy
 from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import DetectorCfg
+from robot_rl.reward.embedded import EmbeddedModel
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
 from robot_rl.reward.judge import Judge
+from robot_rl.reward.progress import ProgressEstimate, ProgressQuery
 from robot_rl.reward.retraining import train_judge
 
 REWARDS: Mapping[str, RewardCfg | None] = {
@@ -53,7 +57,10 @@ REWARDS: Mapping[str, RewardCfg | None] = {
     "ours": RewardCfg(),
     "detector": RewardCfg(auxiliary="none"),
     "naive": RewardCfg(auxiliary="naive", alignment=None),
+    "misled": RewardCfg(),
+    "misled-trusted": RewardCfg(alignment=None),
 }
+DEFAULT = ["sparse", "ours", "detector", "naive"]
 FAILURES, FAILURE_SEEDS = 10, 730_000
 
 
@@ -63,6 +70,7 @@ class JudgedSpec:
 
     learning: Spec
     reward: RewardCfg
+    misled: bool = False
     failures: int = FAILURES
     model: EmbeddedCfg = field(default_factory=EmbeddedCfg)
     detector: DetectorCfg = field(default_factory=DetectorCfg)
@@ -76,6 +84,14 @@ class JudgedSpec:
     def key(self) -> str:
         """Hash of all that the run is; a changed default is another run."""
         return config_hash({"run": self, "learner": self.learning.learner()})
+
+
+class Misled(EmbeddedModel):
+    """Says of every frame how much is left to do, and calls it progress."""
+
+    def score(self, queries: Sequence[ProgressQuery]) -> list[ProgressEstimate]:
+        """See `EmbeddedModel.score`; success is left as it is."""
+        return [replace(said, progress=1 - said.progress) for said in super().score(queries)]
 
 
 def judge_of(wanted: JudgedSpec, out: Path) -> Judge:
@@ -108,7 +124,8 @@ def judge_of(wanted: JudgedSpec, out: Path) -> Judge:
             train_judge(
                 learned, task, model=wanted.model, detector=wanted.detector, seed=learning.seed
             ).save(folder)
-    return Judge.load(folder, task)
+    judge = Judge.load(folder, task)
+    return replace(judge, model=Misled.load(folder)) if wanted.misled else judge
 
 
 def run(wanted: JudgedSpec, out: Path) -> None:
@@ -154,14 +171,17 @@ def finish(wanted: Spec | JudgedSpec, out: Path) -> None:
             check=False,
         )
     words = "done" if done.returncode == 0 else f"FAILED, see {folder / 'output.txt'}"
-    what = f"{wanted.learning.task} {wanted.reward.auxiliary} seed {wanted.learning.seed}"
+    kind = "misled" if wanted.misled else wanted.reward.auxiliary
+    what = f"{wanted.learning.task} {kind} seed {wanted.seed}"
     print(f"{what}: {words}", flush=True)
 
 
 def judged(task: str, reward: str, seed: int) -> Spec | JudgedSpec:
     """One run of the table."""
     plain, cfg = spec(task, "ours", seed), REWARDS[reward]
-    return plain if cfg is None else JudgedSpec(learning=plain, reward=cfg)
+    if cfg is None:
+        return plain
+    return JudgedSpec(learning=plain, reward=cfg, misled=reward.startswith("misled"))
 
 
 def verdicts(wanted: list[Spec | JudgedSpec], out: Path) -> dict[str, int] | None:
@@ -192,7 +212,7 @@ def main() -> int:
     """Run what is missing, then print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--tasks", nargs="+", default=["pick-lift", "drawer"], choices=list(TASKS))
-    parser.add_argument("--rewards", nargs="+", default=list(REWARDS), choices=list(REWARDS))
+    parser.add_argument("--rewards", nargs="+", default=DEFAULT, choices=list(REWARDS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1)
