@@ -163,10 +163,10 @@ def _measured(
     test = held_out or examples
     cases = judge(model, [_case(test, k) for k in range(len(test.names))])
     found = evaluate(cases, detector)
-    kind = "held-out" if held_out else "the same"
-    title = f"On {len(cases)} {kind} episodes, {int(test.success.sum())} successes"
+    which = "episodes that nothing was chosen by" if held_out else "episodes that it was chosen by"
+    title = f"On {len(cases)} {which}, {int(test.success.sum())} successes"
     out.table(title, ("figure", "value", "95 % interval"), figure_rows(found.figures))
-    return Measured(detector=detector, cases=cases, evaluation=found)
+    return Measured(title=title, detector=detector, cases=cases, evaluation=found)
 
 
 def _case(examples: Examples, k: int) -> Case:

@@ -1,14 +1,17 @@
 """The page of a search for a written function: what was asked, answered, measured and found."""
 
 import html
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robot_rl.apps.page import card, details, table, tile, wide_plot
+import numpy as np
+
+from robot_rl.apps.page import card, details, table, tile
 from robot_rl.apps.reward_page import Shown, episodes, figures
 from robot_rl.apps.reward_tables import figure_text
-from robot_rl.apps.svg import Curve
+from robot_rl.apps.svg import Curve, plot
 from robot_rl.reward.detector import SuccessDetector
 from robot_rl.reward.evaluation import Case, Evaluation
 from robot_rl.reward.written.candidate import Candidate
@@ -24,8 +27,9 @@ MOST_SHOWN = 6
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
-    """What was found, on episodes: its detector, the episodes as it judges them, the figures."""
+    """What was found, on episodes: which, its detector, how it judges them, and the figures."""
 
+    title: str
     detector: SuccessDetector
     cases: list[Case]
     evaluation: Evaluation
@@ -52,8 +56,7 @@ def body_of(
         parts += [_tiles(best.figures), _source(best, model)]
         parts.append(_components(best.figures))
     if found is not None and model is not None:
-        title = "On episodes that nothing was chosen by"
-        parts.append(episodes(title, _shown(found), found.detector))
+        parts.append(episodes(found.title, _shown(found), found.detector))
         parts.append(figures({model.model_id: found.evaluation.figures}))
     parts += [_history(rounds), _answers(rounds), _state(schema)]
     parts += [
@@ -140,33 +143,32 @@ def _shown(found: Measured) -> list[Shown]:
 
 
 def _history(rounds: Sequence[Round]) -> str:
-    """Worth of every accepted answer by round, and of the best until then."""
-    dots = [(r.number + 1, c) for r in rounds for c in r.candidates if c.figures is not None]
-    if not dots:
+    """Worth of every accepted answer, and of the best until then."""
+    answers = [c for each in rounds for c in each.candidates]
+    worth = [c.figures.worth if c.figures else math.nan for c in answers]
+    if not any(c.figures for c in answers):
         return ""
-    best, line = 0.0, []
-    for each in rounds:
-        top = each.best.figures if each.best else None
-        best = max(best, top.worth if top else 0.0)
-        line.append(best)
-    numbers = [each.number + 1 for each in rounds]
-    picture = wide_plot(
-        [
-            Curve(x=numbers, y=line, color="c1"),
-            Curve(
-                x=[number for number, _ in dots],
-                y=[c.figures.worth if c.figures else None for _, c in dots],
-                color="c3",
-                has_dots=True,
-                tips=[f"answer {c.round + 1}.{c.index + 1}" for _, c in dots],
-            ),
-        ],
-        "worth of the accepted answers by round",
-        x_max=float(len(rounds)),
-        height=240,
+    numbers, best = range(1, len(answers) + 1), np.fmax.accumulate(worth)
+    dots = [
+        Curve(
+            x=[number],
+            y=[value],
+            color="c3",
+            has_dots=True,
+            tips=[f"answer {c.round + 1}.{c.index + 1}: {value:.3f}"],
+        )
+        for number, value, c in zip(numbers, worth, answers, strict=True)
+        if c.figures
+    ]
+    picture = plot(
+        [Curve(x=numbers, y=best, color="c1"), *dots],
+        title="worth of the accepted answers, and of the best until then",
+        percent=True,
+        x_label="answers",
+        size=(920, 240),
     )
     note = "Each dot is an accepted answer; the line is the best until then."
-    return card("Rounds", picture, note)
+    return card("How the search went", picture, note)
 
 
 def _answers(rounds: Sequence[Round]) -> str:
