@@ -14,9 +14,9 @@ from robot_rl.errors import DataError, RobotRLError
 from robot_rl.replay.schema import EpisodeInfo
 from robot_rl.replay.store import EpisodeStore
 from robot_rl.replay.trajectory import Trajectory
-from robot_rl.reward.corpus import Lesson, time_share
+from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import DetectorCfg, SuccessDetector
-from robot_rl.reward.episodes import query_of
+from robot_rl.reward.episodes import query_of, success_s, time_share
 from robot_rl.reward.evaluation import Case
 from robot_rl.reward.loading import load_model
 from robot_rl.reward.progress import ProgressEstimate, ProgressModel
@@ -124,7 +124,7 @@ def cases_of(paths: Sequence[Path], task: str = "") -> list[Case]:
                 query=query,
                 estimate=ProgressEstimate.invalid(len(query), model_id="", version=0),
                 success=success,
-                progress=time_share(query.stamps_s) if success else unknown,
+                progress=time_share(query.stamps_s, success_s(episode)) if success else unknown,
                 achieved=None if achieved is None else np.asarray(achieved, bool),
             )
         )

@@ -18,7 +18,7 @@ from robot_rl.errors import ConfigError, DataError, UnknownNameError
 from robot_rl.learn.rollout import run_episode
 from robot_rl.policy.base import Observation
 from robot_rl.replay.trajectory import Trajectory
-from robot_rl.types import F32, RobotState
+from robot_rl.types import F32, F64, RobotState
 
 __all__ = ["PROBES", "Prober", "steps_to_go"]
 
@@ -31,12 +31,20 @@ PROBES = {
     "beside": "does the whole task beside the object",
     "mimic": "repeats the motion of another episode, wherever the object is",
     "drop": "goes through all the motions with the gripper open",
+    "high": "does the whole task above the object",
+    "stuck": "does the task, but along one axis it does not move",
+    "swerve": "works some way, then drifts off",
+    "waver": "goes back and forth just before the goal is met",
+    "lose": "works some way, then lets go",
 }
 """Kinds of failure, and what the robot does."""
 
 TRIES = 40
 """Attempts at one failure, before a kind is called impossible on a task."""
 _BESIDE_M = (0.025, 0.05)
+_ABOVE_M = (0.03, 0.06)
+_WAVER_STEPS = 8
+_WITH_A_GRIPPER = ("drop", "lose")
 
 
 class Prober:
@@ -67,7 +75,7 @@ class Prober:
 
     def kinds(self) -> tuple[str, ...]:
         """The kinds that this task knows."""
-        return tuple(k for k in PROBES if k != "drop" or self._is_grip.any())
+        return tuple(k for k in PROBES if k not in _WITH_A_GRIPPER or self._is_grip.any())
 
     def expert(self, seed: int) -> Trajectory:
         """What the expert does from the start that `seed` draws."""
@@ -101,7 +109,14 @@ class Prober:
         if kind == "mimic":
             return self._repeat(self.expert(seed + 1_000_003).executed)
         if kind == "beside":
-            return self._beside(rng)
+            angle = rng.uniform(-np.pi, np.pi)
+            off = np.array([np.cos(angle), np.sin(angle), 0.0])
+            return self._beside(rng.uniform(*_BESIDE_M) * off)
+        if kind == "high":
+            return self._beside(np.array([0.0, 0.0, rng.uniform(*_ABOVE_M)]))
+        if kind == "stuck":
+            is_free = np.arange(size) != rng.choice(np.flatnonzero(~self._is_grip))
+            return lambda state, step: (self._expert(state) * is_free).astype(np.float32)
         if kind == "drop":
             return lambda state, step: np.where(self._is_grip, 1.0, self._expert(state)).astype(
                 np.float32
@@ -109,7 +124,13 @@ class Prober:
         reached = int(np.argmax(self.expert(seed).attrs["achieved"]))  # 0 if it never was
         if kind == "short":
             return self._then(max(reached - int(rng.integers(2, 7)), 1), self._still(rng, 0.02))
+        if kind == "waver":
+            return self._to_and_fro(max(reached - int(rng.integers(2, 7)), 1))
         turn = max(int(rng.uniform(0.35, 0.8) * reached), 1)
+        if kind == "swerve":
+            return self._then(turn, self._still(rng, 0.1, drift=0.5))
+        if kind == "lose":
+            return self._then(turn, lambda last: self._is_grip.astype(np.float32))
         if kind == "hover":
             return self._then(turn, self._still(rng, 0.1))
         return self._back(turn)
@@ -127,14 +148,36 @@ class Prober:
 
         return act
 
-    def _still(self, rng: np.random.Generator, tremble: float) -> Callable[[F32], F32]:
-        """Hold on, trembling."""
+    def _still(
+        self, rng: np.random.Generator, tremble: float, drift: float = 0.0
+    ) -> Callable[[F32], F32]:
+        """Hold on, trembling, perhaps drifting off in some direction."""
+        off = np.zeros(len(self._is_grip))
+        if drift:
+            off = rng.standard_normal(len(off))
+            off *= drift / np.linalg.norm(off)
 
         def hold(last: F32) -> F32:
-            noise = tremble * rng.standard_normal(last.shape)
+            noise = off + tremble * rng.standard_normal(last.shape)
             return np.where(self._is_grip, last, np.clip(noise, -1, 1)).astype(np.float32)
 
         return hold
+
+    def _to_and_fro(self, steps: int) -> Callable[[RobotState, int], F32]:
+        """The expert for some steps, then half a second back and the same way on, for ever."""
+        done: list[F32] = []
+
+        def act(state: RobotState, step: int) -> F32:
+            if step < steps:
+                done.append(self._expert(state))
+                return done[-1]
+            way = min(_WAVER_STEPS, steps)
+            phase = (step - steps) % (2 * way)
+            is_back = phase < way
+            again = done[steps - 1 - phase] if is_back else done[steps - 2 * way + phase]
+            return np.where(self._is_grip | (not is_back), again, -again).astype(np.float32)
+
+        return act
 
     def _back(self, turn: int) -> Callable[[RobotState, int], F32]:
         """The expert for `turn` steps, then the same way back, as far up as it began."""
@@ -156,10 +199,8 @@ class Prober:
         still = np.where(self._is_grip, actions[-1], 0.0).astype(np.float32)
         return lambda state, step: actions[step] if step < len(actions) else still
 
-    def _beside(self, rng: np.random.Generator) -> Callable[[RobotState, int], F32]:
-        """The expert, who sees the thing that it works on a few centimetres away."""
-        angle = rng.uniform(-np.pi, np.pi)
-        off = rng.uniform(*_BESIDE_M) * np.array([np.cos(angle), np.sin(angle), 0.0])
+    def _beside(self, off: F64) -> Callable[[RobotState, int], F32]:
+        """The expert, who sees the thing that it works on a way `off` (3,) [m]."""
 
         def act(state: RobotState, step: int) -> F32:
             poses = {name: pose.copy() for name, pose in state.poses.items()}

@@ -14,7 +14,7 @@ from robot_rl.apps.threads import use_one_thread
 from robot_rl.config import save_config, to_plain
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.learn.progress import Progress
-from robot_rl.reward.corpus import Lesson, time_share
+from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import DetectorCfg, Evidence, Gate, SuccessDetector, fit_detector
 from robot_rl.reward.embedded import Fitted, fit_embedded
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
@@ -103,12 +103,12 @@ def _report(
 
 def _case(index: int, evidence: Evidence) -> Case:
     """Held-out evidence as a case of an evaluation."""
-    share = time_share(evidence.query.stamps_s)
+    progress = evidence.progress
     return Case(
         name=f"held out {index}",
         kind="success" if evidence.success else "failure",
         query=evidence.query,
         estimate=evidence.estimate,
         success=evidence.success,
-        progress=share if evidence.success else np.full(len(share), np.nan),
+        progress=np.full(len(evidence.query), np.nan) if progress is None else progress,
     )

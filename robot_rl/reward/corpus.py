@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from robot_rl.errors import DataError
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
-from robot_rl.reward.episodes import RecordedEpisode, cameras_of
+from robot_rl.reward.episodes import RecordedEpisode, cameras_of, success_s, time_share
 from robot_rl.reward.familiarity import thumbnails
 from robot_rl.reward.network import IMAGE_PX
 from robot_rl.reward.text import text_vector
@@ -61,25 +61,21 @@ def rewound_rows(stamps_s: F64, frames: int, gap_s: float) -> I64:
     return len(stamps_s) - 1 - window_rows(-stamps_s[::-1], frames, gap_s)[::-1]
 
 
-def done_labels(stamps_s: F64, success: bool, cfg: EmbeddedCfg) -> np.ndarray:
+def done_labels(episode: RecordedEpisode, success: bool, cfg: EmbeddedCfg) -> np.ndarray:
     """int8 (T,): 1 done, 0 not done, -1 for the frames of which nobody can say.
 
     Args:
-        stamps_s: (T,).
-        success: Whether the episode ended in success.
+        episode: T frames; what follows its success is done.
+        success: Whether it ended in success.
         cfg: When a success is certainly reached, and until when certainly not.
     """
+    stamps_s, end_s = np.asarray(episode.t_s, np.float64), success_s(episode)
     if not success:
         return np.zeros(len(stamps_s), np.int8)
-    left_s = stamps_s[-1] - stamps_s
+    left_s = end_s - stamps_s
     is_done = left_s <= cfg.done_last_s + _ROUNDING_S
-    is_undone = (time_share(stamps_s) < cfg.undone_until) & (left_s > cfg.doubt_last_s)
+    is_undone = (time_share(stamps_s, end_s) < cfg.undone_until) & (left_s > cfg.doubt_last_s)
     return np.where(is_done, 1, np.where(is_undone, 0, -1)).astype(np.int8)
-
-
-def time_share(stamps_s: F64) -> F64:
-    """How much of an episode's time has passed at each frame, (T,) in [0, 1]."""
-    return (stamps_s - stamps_s[0]) / max(float(stamps_s[-1] - stamps_s[0]), _ROUNDING_S)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,7 +136,10 @@ class Corpus:
             images[name] = np.concatenate([shrink(shot) for shot in shots])
             thumbs[name] = np.concatenate([thumbnails(shot) for shot in shots])
         stamps = [np.asarray(lesson.episode.t_s, np.float64) for lesson in lessons]
-        labels = [done_labels(s, x.success, cfg) for s, x in zip(stamps, lessons, strict=True)]
+        shares = [
+            time_share(s, success_s(x.episode)) for s, x in zip(stamps, lessons, strict=True)
+        ]
+        labels = [done_labels(x.episode, x.success, cfg) for x in lessons]
         tasks = tuple(dict.fromkeys(lesson.task for lesson in lessons))
         return cls(
             vector=np.concatenate(
@@ -150,7 +149,7 @@ class Corpus:
             thumbs=thumbs,
             stamps_s=np.concatenate(stamps),
             episode=np.repeat(np.arange(len(lessons)), lengths),
-            share=np.concatenate([time_share(s) for s in stamps]).astype(np.float32),
+            share=np.concatenate(shares).astype(np.float32),
             done=np.concatenate(labels),
             first=last - lengths + 1,
             last=last,

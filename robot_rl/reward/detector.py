@@ -21,7 +21,7 @@ from robot_rl.types import F32, F64
 
 __all__ = ["DetectorCfg", "Evidence", "Gate", "SuccessDetector", "Verdict", "fit_detector"]
 
-_FARTHEST = 1.5  # logits below the demonstrations: however bad failures look, near misses do not
+_ABOVE_FAILURES = 0.1  # logits, at least
 _ROUNDING_S = 1e-6  # stamps are sums of periods
 HUMAN = "human"
 
@@ -68,6 +68,9 @@ class DetectorCfg:
     """What the robot must feel."""
     calibrator: Calibrator = field(default_factory=Calibrator)
     """From the model's score to a probability."""
+    most_false: float = 1.0
+    """Chance that what is not done is ever called success, at most, if it is like what the
+    detector was fitted on; 1 if it was not fitted."""
 
     def __post_init__(self) -> None:
         """Refuse a detector that says yes to everything."""
@@ -106,12 +109,14 @@ class Evidence:
         estimate: The answer, from a model that was not trained on this episode.
         success: Whether the episode truly ended in success.
         done: int8 (T,): 1 where the task is truly done, 0 where not, -1 where nobody can say.
+        progress: float64 (T,), true progress, NaN where unknown; None if nobody knows any.
     """
 
     query: ProgressQuery
     estimate: ProgressEstimate
     success: bool
     done: np.ndarray
+    progress: F64 | None = None
 
     def __post_init__(self) -> None:
         """Refuse parts of different lengths."""
@@ -191,15 +196,19 @@ def fit_detector(
     evidence: Sequence[Evidence],
     cfg: DetectorCfg | None = None,
     *,
-    demo_quantile: float = 0.25,
-    nearness: float = 0.75,
+    demo_quantile: float = 0.1,
+    nearness: float = 0.5,
     least: float = 0.5,
 ) -> DetectorCfg:
     """Calibrate, then put the threshold between what failures reach and what successes hold.
 
-    The bar is anchored to demonstrations: it lies on the way, in logits, from the best that any
-    frame short of success held to what all but a `demo_quantile` of the successes hold, nearer to
-    the latter. If some failure looks better than a success, it lies just above that failure.
+    The bar is anchored at both sides: it lies on the way, in logits, from the best that any
+    stretch short of success holds to what all but a `demo_quantile` of the successes hold. If some
+    such stretch looks better than a success, it lies just above that.
+
+    Of n stretches none passes, so another one of their kind does with a chance of 1 / (n + 1) at
+    most (split conformal prediction): `most_false`. It says nothing of other kinds, which is why
+    the bar does not lie at the failures.
 
     Args:
         evidence: Judged episodes that the model was not trained on; at least one success.
@@ -214,11 +223,7 @@ def fit_detector(
     cfg = cfg or DetectorCfg()
     if not any(item.success for item in evidence):
         raise DataError("detector: no success to anchor the threshold to. Give demonstrations.")
-    known = [(item.estimate.success, item.done) for item in evidence]
-    scores = np.concatenate([s for s, _ in known])
-    labels = np.concatenate([d for _, d in known])
-    usable = np.isfinite(scores) & (labels >= 0)
-    calibrator = Calibrator.fit(scores[usable], labels[usable])
+    calibrator = _calibrated(evidence)
     good, bad = [], []
     for item in evidence:
         score = np.where(item.estimate.valid, calibrator(item.estimate.success), 0.0)
@@ -227,14 +232,20 @@ def fit_detector(
             good.append(_best_held(score, item.query.stamps_s, cfg.hold_s))
         early = np.where(item.done == 0, score, 0.0)
         bad.append(_best_held(early, item.query.stamps_s, cfg.hold_s))
-    anchor = logit(np.quantile(good, demo_quantile))
-    worst = logit(max(bad, default=0.0))
-    way = min((1 - nearness) * (anchor - worst), _FARTHEST)
-    bar = anchor - way if worst < anchor else worst + 0.1
-    threshold = 1 / (1 + np.exp(-bar))
-    return replace(
-        cfg, calibrator=calibrator, threshold=float(np.clip(threshold, least, 1 - 1e-6))
-    )
+    anchor, worst = logit(np.quantile(good, demo_quantile)), logit(max(bad))
+    bar = worst + max(nearness * (anchor - worst), _ABOVE_FAILURES)
+    threshold = float(np.clip(1 / (1 + np.exp(-bar)), least, 1 - 1e-6))
+    passed = int((np.array(bad) >= threshold).sum())
+    most_false = (passed + 1) / (len(bad) + 1)
+    return replace(cfg, calibrator=calibrator, threshold=threshold, most_false=most_false)
+
+
+def _calibrated(evidence: Sequence[Evidence]) -> Calibrator:
+    """From scores to probabilities, by the frames of which the truth is known."""
+    scores = np.concatenate([item.estimate.success for item in evidence])
+    labels = np.concatenate([item.done for item in evidence])
+    usable = np.isfinite(scores) & (labels >= 0)
+    return Calibrator.fit(scores[usable], labels[usable])
 
 
 def _held_for(hits: Bool, stamps_s: F64, hold_s: float) -> Bool:

@@ -24,7 +24,7 @@ from robot_rl.reward.detector import Evidence
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
 from robot_rl.reward.episodes import Goal, query_of
 from robot_rl.reward.familiarity import Familiarity, thumbnails
-from robot_rl.reward.network import BINS, Glimpse, ProgressNet, expected
+from robot_rl.reward.network import BINS, Glimpse, ProgressNet, median
 from robot_rl.reward.progress import Bool, Capabilities, ProgressEstimate, ProgressQuery
 from robot_rl.reward.saved import SavedModel, digest_of, read_model, write_model
 from robot_rl.reward.text import text_vector
@@ -46,8 +46,9 @@ class Fitted:
 
     Attributes:
         model: The model.
-        held_out: Judgements by networks that had left the episode out; of about half of the
-            episodes. A detector is fitted on these: on its own training data any model is sure.
+        held_out: Judgements by networks that had left the episode out; of all episodes if there
+            are as many networks as folds. A detector is fitted on these: on its own training data
+            any model is sure.
         cpu_s: What training cost.
     """
 
@@ -110,9 +111,16 @@ def fit_embedded(
         lesson = lessons[k]
         query = query_of(lesson.episode, lesson.task)
         estimate = model.score_by(int(fold[k]), query)
-        done = corpus.done[corpus.episode == k]
+        rows = corpus.episode == k
+        known = lesson.success | (corpus.share[rows] == 0)
         held_out.append(
-            Evidence(query=query, estimate=estimate, success=lesson.success, done=done)
+            Evidence(
+                query=query,
+                estimate=estimate,
+                success=lesson.success,
+                done=corpus.done[rows],
+                progress=np.where(known, corpus.share[rows], np.nan),
+            )
         )
     return Fitted(model=model, held_out=held_out, cpu_s=time.process_time() - began)
 
@@ -231,14 +239,13 @@ class EmbeddedModel:
                 [self._logits(query, member, int(likeness.argmax())) for member in members]
             )
         unlike = [np.maximum(_farthest(self._ends[k], described) - 1, 0) for k in members]
-        mean = torch.stack([expected(each[:, :BINS]) for each in logits])
+        shares = logits[:, :, :BINS].softmax(2)
+        spread = torch.stack([median(each) for each in shares]).std(0, correction=0)
         done = logits[:, :, BINS] - self.cfg.end_strictness * torch.from_numpy(np.stack(unlike))
-        # The doubtful success is the one that the least sure network gives up.
-        success = (done.mean(0) - done.std(0, correction=0)).sigmoid()
         return ProgressEstimate(
-            progress=_masked(mean.mean(0).clamp(0, 1), valid),
-            success=_masked(success, valid),
-            sigma=_masked(mean.std(0, correction=0), valid),
+            progress=_masked(median(shares.mean(0)), valid),
+            success=_masked(done.mean(0).sigmoid(), valid),
+            sigma=_masked(spread, valid),
             valid=valid,
             latency_s=time.perf_counter() - began,
             **who,

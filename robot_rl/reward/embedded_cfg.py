@@ -39,6 +39,8 @@ class EmbeddedCfg:
     """Share of the demonstrated windows that are drawn from its end."""
     failure_share: float = 0.3
     """Share of windows drawn from failures, if there are any."""
+    restart: float = 0.4
+    """Share of windows whose episode is taken to begin on its way, half of them there and then."""
     rewind: float = 0.3
     """Share of windows that run backwards: motion is no progress."""
     other_goal: float = 0.5
@@ -49,11 +51,12 @@ class EmbeddedCfg:
     """Share with another task's instruction, if there are several: progress and success are 0."""
     nearly_done: float = 0.15
     """Share of windows drawn from the last moments of demonstrations that are not yet done."""
-    half_done: float = 0.1
-    """Share of windows that are not done, but in some of whose numbers look like an end."""
+    half_done: float = 0.2
+    """Share of windows that in some of their numbers look like a later frame, often an end; they
+    count for no more than they were."""
     half_done_numbers: float = 0.25
     """Share of numbers of the state vector in which they do."""
-    preference: float = 0.5
+    preference: float = 0.25
     """Weight of the loss that puts every frame of a failure below the ends of demonstrations."""
     preference_scale: float = 10.0
     """Steepness of that loss, per whole progress."""
@@ -63,8 +66,9 @@ class EmbeddedCfg:
     """Images are shifted at random by up to this, at 64 x 64 pixels, while training."""
     brightness: float = 0.15
     """Images are made brighter or darker by up to this share while training."""
-    folds: int = 5
-    """Each network leaves out one part of the episodes in so many, to be judged on them."""
+    folds: int = 3
+    """Each network leaves out one part of the episodes in so many, to be judged on them; as many
+    networks as parts, and all are."""
     familiar: float = 1.5
     """How far a frame may lie from all training frames, as a factor on what is usual."""
     like_an_end: float = 1.5
@@ -82,6 +86,7 @@ class EmbeddedCfg:
         for name in (
             "final_share",
             "failure_share",
+            "restart",
             "rewind",
             "other_goal",
             "wrong_goal",

@@ -12,7 +12,20 @@ import numpy as np
 from robot_rl.reward.progress import ProgressQuery
 from robot_rl.types import F32, F64, I64, U8
 
-__all__ = ["Goal", "RecordedEpisode", "cameras_of", "goal_of", "query_of"]
+__all__ = [
+    "SETTLED_S",
+    "Goal",
+    "RecordedEpisode",
+    "cameras_of",
+    "goal_of",
+    "query_of",
+    "success_s",
+    "time_share",
+]
+
+SETTLED_S = "settled_s"
+"""The fact that says how long an episode went on after its success [s]."""
+_ROUNDING_S = 1e-6
 
 
 class RecordedEpisode(Protocol):
@@ -56,6 +69,17 @@ def goal_of(demo: RecordedEpisode) -> Goal:
     """The goal as the last observation of a successful episode shows it."""
     images = {name: np.asarray(demo.obs[name][-1], np.uint8) for name in cameras_of(demo)}
     return Goal(images=images, proprio=np.asarray(demo.obs["state"][-1], np.float32))
+
+
+def success_s(episode: RecordedEpisode) -> float:
+    """The stamp at which an episode's success was complete: its last, unless it went on."""
+    return float(episode.t_s[-1]) - float(episode.attrs.get(SETTLED_S, 0.0))
+
+
+def time_share(stamps_s: F64, end_s: float | None = None) -> F64:
+    """How much of the time until `end_s` (default: the last stamp) has passed, (T,) in [0, 1]."""
+    end_s = float(stamps_s[-1]) if end_s is None else end_s
+    return np.clip((stamps_s - stamps_s[0]) / max(end_s - float(stamps_s[0]), _ROUNDING_S), 0, 1)
 
 
 def query_of(

@@ -28,7 +28,6 @@ GATES = {"voc": 0.9, "mae": 0.15, "false_positive": 0.05, "any_time_false_positi
 """What a model must reach before it may drive learning: VOC at least, the others at most."""
 
 PARTIAL_FROM = 0.5
-_RESAMPLES = 1000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,13 +115,16 @@ def judge(model: ProgressModel, cases: Sequence[Case]) -> list[Case]:
     ]
 
 
-def evaluate(cases: Sequence[Case], detector: SuccessDetector, *, seed: int = 0) -> Evaluation:
+def evaluate(
+    cases: Sequence[Case], detector: SuccessDetector, *, seed: int = 0, resamples: int = 1000
+) -> Evaluation:
     """Every figure of a judged test set.
 
     Args:
         cases: Episodes that model and detector were not fitted on.
         detector: As it would be deployed.
         seed: Of the bootstrap.
+        resamples: Of the bootstrap.
 
     Raises:
         DataError: There are no cases.
@@ -131,8 +133,12 @@ def evaluate(cases: Sequence[Case], detector: SuccessDetector, *, seed: int = 0)
         raise DataError("evaluation: no episodes. Give a store with labelled episodes.")
     table = _Table.of(cases, detector)
     rows = np.arange(len(cases), dtype=np.float64)
+
+    def interval(values: F64, statistic: Callable[[F64], float]) -> Interval:
+        return _interval(values, statistic, resamples=resamples, seed=seed)
+
     figures = {
-        name: _interval(rows, lambda idx, f=figure: f(table, idx.astype(int)), seed)
+        name: interval(rows, lambda idx, f=figure: f(table, idx.astype(int)))
         for name, figure in _FIGURES.items()
     }
     for name, (column, of_success) in _RATES.items():
@@ -141,7 +147,7 @@ def evaluate(cases: Sequence[Case], detector: SuccessDetector, *, seed: int = 0)
         figures[name] = wilson(int(hits.sum()), len(hits))
     latency_ms = 1e3 * np.array([case.estimate.latency_s for case in cases])
     for name, share in (("latency_p50_ms", 0.5), ("latency_p95_ms", 0.95)):
-        figures[name] = _interval(latency_ms, lambda v, q=share: float(np.quantile(v, q)), seed)
+        figures[name] = interval(latency_ms, lambda v, q=share: float(np.quantile(v, q)))
     return Evaluation(
         figures=figures,
         held=table.held,
@@ -151,7 +157,9 @@ def evaluate(cases: Sequence[Case], detector: SuccessDetector, *, seed: int = 0)
     )
 
 
-def _interval(values: F64, statistic: Callable[[F64], float], seed: int) -> Interval:
+def _interval(
+    values: F64, statistic: Callable[[F64], float], *, resamples: int, seed: int
+) -> Interval:
     """A bootstrap interval that leaves out resamples in which the figure does not exist."""
     value = statistic(values)
     if np.isnan(value):
@@ -161,7 +169,7 @@ def _interval(values: F64, statistic: Callable[[F64], float], seed: int) -> Inte
         found = statistic(row)
         return value if np.isnan(found) else found
 
-    return bootstrap(values, known, resamples=_RESAMPLES, seed=seed)
+    return bootstrap(values, known, resamples=resamples, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

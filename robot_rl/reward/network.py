@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from robot_rl.reward.text import TEXT_DIM
 
-__all__ = ["BINS", "IMAGE_PX", "Glimpse", "ProgressNet", "expected", "two_hot"]
+__all__ = ["BINS", "IMAGE_PX", "Glimpse", "ProgressNet", "expected", "median", "two_hot"]
 
 IMAGE_PX = 64
 BINS = 21
@@ -118,3 +118,16 @@ def two_hot(progress: Tensor) -> Tensor:
 def expected(logits: Tensor) -> Tensor:
     """Mean progress (n,) of logits (n, BINS)."""
     return logits.softmax(1) @ torch.linspace(0, 1, BINS)
+
+
+def median(shares: Tensor) -> Tensor:
+    """Median progress (n,) of distributions (n, BINS): of all guesses the least far off.
+
+    A frame that could be at the start or half-way is not a quarter done.
+    """
+    above = shares.cumsum(1)
+    low = (above < 0.5).sum(1, keepdim=True).clamp(max=BINS - 1)  # the bin that crosses one half
+    share = shares.gather(1, low)
+    before = above.gather(1, low) - share
+    inside = ((0.5 - before) / share.clamp(min=1e-6)).clamp(0, 1)
+    return ((low + inside - 0.5) / (BINS - 1)).clamp(0, 1)[:, 0]

@@ -5,9 +5,10 @@ learning:  transition → episode store → **progress model (training)** → re
 What keeps a model of twenty demonstrations from believing anything that moves is what it is shown
 beside them: windows that run backwards (ReWiND, arXiv 2505.10911), goals and instructions that do
 not belong (counterfactual relabelling), the early parts of successes as not yet done (temporal
-clipping, RoboReward, arXiv 2601.00675), states that look like an end in half of their numbers only
-(a success must agree in all that matters), and failures, every frame of which must rank below the
-end of a success (preferences, as in RoboMETER).
+clipping, RoboReward, arXiv 2601.00675), episodes that begin on the way (progress is counted from
+there), states that look like an end in half of their numbers only (a success must agree in all
+that matters), and failures, every frame of which must rank below the end of a success
+(preferences, as in RoboMETER).
 """
 
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from robot_rl.types import F32, I64
 __all__ = ["Scaling", "train_member"]
 
 _NEARLY_S = 0.35  # before the doubtful time: what is nearly done, and surely is not
+_LOTS = 4  # tries at drawing a later frame
+_LATEST_START = 0.9  # share of an episode that may be cut off
 _GAPS = (0.5, 1.0, 2.0)  # factors on the gap: keyframes are not evenly spaced
 
 
@@ -61,7 +64,7 @@ class _Draw:
         task: int64 (B,), index of the instruction.
         progress, success: float32 (B,).
         is_failure, is_end: bool (B,), what the preference compares.
-        like: int64 (H, K), windows of ends, for the first H windows to look like in part.
+        like: int64 (H, K), later windows, for the first H windows to look like in part.
         is_like: bool (H, D), in which numbers of the state vector they do.
     """
 
@@ -87,12 +90,12 @@ class _Sampler:
         is_demo = corpus.success[corpus.episode[rows]]
         self._demo, self._failed = rows[is_demo], rows[~is_demo]
         self._ends = self._demo[corpus.done[self._demo] == 1]
-        self._undone = rows[corpus.done[rows] == 0]
+        self._on_the_way = rows[is_demo & (corpus.done[rows] == 0)]
         left_s = corpus.stamps_s[corpus.last[corpus.episode[rows]]] - corpus.stamps_s[rows]
         late = left_s < cfg.doubt_last_s + _NEARLY_S
         self._nearly = rows[is_demo & (corpus.done[rows] == 0) & late]
-        self._demos_of = [
-            episodes[(corpus.task[episodes] == task) & corpus.success[episodes]]
+        self._ends_of = [
+            corpus.last[episodes[(corpus.task[episodes] == task) & corpus.success[episodes]]]
             for task in range(len(corpus.tasks))
         ]
         self._windows = {
@@ -106,7 +109,7 @@ class _Sampler:
         cfg, corpus, rng = self._cfg, self._corpus, self._rng
         half = round(cfg.batch * cfg.half_done) if corpus.vector.shape[1] else 0
         shares = [
-            (self._undone, half),  # first, see `_Draw.like`
+            (self._on_the_way, half),  # first, see `_Draw.like`
             (self._failed, round(cfg.batch * cfg.failure_share)),
             (self._ends, round(cfg.batch * cfg.final_share)),
             (self._nearly, round(cfg.batch * cfg.nearly_done)),
@@ -117,22 +120,47 @@ class _Sampler:
         episode = corpus.episode[at]
         is_demo = corpus.success[episode]
         is_whole = np.arange(len(at)) >= half
-        progress = np.where(is_demo & is_whole, corpus.share[at], np.nan)
+        start = self._begun(at, episode)
+        begun, so_far = corpus.share[start], corpus.share[at]
+        progress = np.where(is_demo, (so_far - begun) / (1 - begun), np.nan)
+        progress = np.where(start == at, 0.0, progress)  # whatever it is, nothing was done yet
         success = np.where(corpus.done[at] < 0, np.nan, corpus.done[at])
         task, goal, is_wrong = self._asked(at, episode, is_demo)
         progress, success = np.where(is_wrong, 0.0, progress), np.where(is_wrong, 0.0, success)
         return _Draw(
-            rows=self._cut(at),
-            start=corpus.first[episode],
+            rows=np.maximum(self._cut(at), start[:, None]),
+            start=start,
             goal=goal,
             task=task,
             progress=progress.astype(np.float32),
             success=success.astype(np.float32),
             is_failure=~is_demo & ~is_wrong & is_whole,
             is_end=(corpus.done[at] == 1) & ~is_wrong,
-            like=self._cut(rng.choice(self._ends, half)),
+            like=self._cut(self._later(at[:half])),
             is_like=rng.random((half, corpus.vector.shape[1])) < cfg.half_done_numbers,
         )
+
+    def _begun(self, at: I64, episode: I64) -> I64:
+        """The row at which each window's episode is taken to begin: not always the first.
+
+        What matters is how far it is from the start, wherever that was; a robot that stands still
+        at any start has done nothing.
+        """
+        cfg, corpus, rng = self._cfg, self._corpus, self._rng
+        start, lot = corpus.first[episode], rng.random(len(at))
+        way = rng.random(len(at)) * (at - start)
+        later = np.where(lot < 0.5 * cfg.restart, at, start + way.astype(np.int64))
+        is_late = corpus.share[later] > _LATEST_START
+        return np.where((lot < cfg.restart) & ~is_late, later, start)
+
+    def _later(self, at: I64) -> I64:
+        """For each window one of a demonstration that is farther; every other time its end."""
+        corpus, rng = self._corpus, self._rng
+        lot = rng.choice(self._demo, (_LOTS, len(at)))
+        is_farther = corpus.share[lot] > corpus.share[at]
+        found = lot[is_farther.argmax(0), np.arange(len(at))]
+        is_end = (rng.random(len(at)) < 0.5) | ~is_farther.any(0)
+        return np.where(is_end, rng.choice(self._ends, len(at)), found)
 
     def _cut(self, at: I64) -> I64:
         """Windows (B, K) that end at these rows, some backwards, of different spacing."""
@@ -148,7 +176,9 @@ class _Sampler:
         """Instruction and goal of each window, and whether they do not belong to it."""
         cfg, corpus, rng = self._cfg, self._corpus, self._rng
         task = corpus.task[episode].copy()
-        goal = np.array([corpus.last[rng.choice(self._demos_of[k])] for k in task])
+        goal = np.empty_like(at)
+        for k, ends in enumerate(self._ends_of):
+            goal[task == k] = rng.choice(ends, int((task == k).sum()))
         lot = rng.random(len(at))
         own = is_demo & (lot >= cfg.other_goal + cfg.wrong_goal)
         goal = np.where(own, corpus.last[episode], goal)
@@ -196,7 +226,9 @@ def train_member(
         images={name: torch.from_numpy(rows) for name, rows in corpus.images.items()},
     )
     texts = torch.from_numpy(corpus.texts())
-    optimiser = torch.optim.AdamW(net.parameters(), cfg.lr, weight_decay=cfg.weight_decay)
+    optimiser = torch.optim.AdamW(
+        net.parameters(), cfg.lr, weight_decay=cfg.weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, cfg.lr, total_steps=cfg.steps + 1)
     net.train()
     for step in range(cfg.steps):

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from bench_learning import TASKS, finish_all, row, show, spec, write
-from bench_reward import SEEN
 from learning_run import Spec, base_policy, demonstrations
+from reward_episodes import SEEN
 
 from robot_rl.apps.envs import eval_seeds, make_env
 from robot_rl.apps.judging import judged_env

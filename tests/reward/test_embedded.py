@@ -61,7 +61,7 @@ def test_hovering_half_way_is_half_the_progress_however_long(fitted, make_reach)
     hovering = make_reach(800, until=0.5, hold=60)
     progress = fitted.model.score([query_of(hovering, TASK)])[0].progress
     assert np.nanmax(progress[-20:]) < 0.75
-    assert np.nanmax(progress[-20:]) - np.nanmin(progress[-20:]) < 0.15
+    assert abs(np.nanmean(progress[-20:]) - np.nanmean(progress[-60:-40])) < 0.1
 
 
 def test_what_it_has_never_seen_is_not_judged(fitted, make_reach):
@@ -85,7 +85,7 @@ def test_judging_is_causal(fitted, make_reach):
 
 
 def test_held_out_episodes_are_judged_by_networks_that_left_them_out(fitted):
-    assert 0 < len(fitted.held_out) < 14
+    assert len(fitted.held_out) == 14
     assert {item.success for item in fitted.held_out} == {True, False}
 
 
