@@ -193,7 +193,9 @@ class Rows:
         facts: Mapping[str, Any] | None = None,
     ) -> Trajectory:
         """The whole episode; its record is sealed."""
-        facts = facts or {}
+        facts = dict(facts or {})
+        if "noisy" in self._attrs and any(source != self._source for source in self._sources):
+            facts["noisy"] = True  # what a person has helped with is no evidence for the driver
         if self._writer is not None:
             self._writer.seal(
                 outcome_of(success),

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from robot_rl.apps.data import main
-from robot_rl.replay.schema import StoreMeta
+from robot_rl.errors import DataError
+from robot_rl.replay.opening import open_or_create
+from robot_rl.replay.schema import CameraMeta, StoreMeta
 from robot_rl.replay.store import EpisodeStore
 from robot_rl.replay.trajectory import Trajectory
 
@@ -107,6 +109,26 @@ def test_stores_of_different_robots_are_not_merged(path, tmp_path, capsys):
     EpisodeStore.create(tmp_path / "b.zarr", StoreMeta(robot="leg", control_hz=20)).close()
     assert main(["merge", str(path), str(tmp_path / "b.zarr")]) == 2
     assert "robot is 'leg', but" in capsys.readouterr().err
+
+
+def test_info_says_how_cameras_were_calibrated_and_two_calibrations_are_not_mixed(
+    tmp_path, capsys
+):
+    stores = []
+    for name, known in (("a.zarr", "0a1b2c3d4e5f"), ("b.zarr", "")):
+        camera = CameraMeta(name="wrist", width_px=64, height_px=48, calibration=known)
+        meta = StoreMeta(robot="arm", control_hz=20, cameras=(camera,))
+        EpisodeStore.create(tmp_path / name, meta).close()
+        stores.append((tmp_path / name, meta))
+        assert main(["info", str(tmp_path / name)]) == 0
+    said = capsys.readouterr().out
+    assert "calibration 0a1b2c3d4e5f" in said and "not calibrated" in said
+    assert main(["merge", str(stores[0][0]), str(stores[1][0])]) == 2
+    words = "camera 'wrist' has calibration 'none', but '0a1b2c3d4e5f' in"
+    assert words in " ".join(capsys.readouterr().err.split())
+    open_or_create(*stores[0]).close()
+    with pytest.raises(DataError, match=r"calibrated 0a1b2c3d4e5f, but .* calibrated never"):
+        open_or_create(stores[0][0], stores[1][1])
 
 
 def test_repair_lists_what_became_of_cut_off_recordings(path, capsys):

@@ -11,9 +11,10 @@ from robot_rl.control.franka import franka_arm, franka_like_spec
 from robot_rl.control.kinematics import forward
 from robot_rl.control.observe import ObserveCfg
 from robot_rl.env.fake_port import FakePort, FakePortCfg, fake_reach_task
+from robot_rl.env.port import TakenOver
 from robot_rl.env.robot_env import RobotEnv, RobotEnvCfg
 from robot_rl.errors import ConfigError, NonFiniteError, PortError, ShapeError
-from robot_rl.types import CameraSpec
+from robot_rl.types import CameraSpec, Command
 
 CAMERA = CameraSpec(name="front", width_px=48, height_px=40, rate_hz=30.0)
 ZERO = np.zeros(3, np.float32)
@@ -256,3 +257,37 @@ def test_pixels_come_as_a_dict_and_render_shows_the_first_camera():
 def test_negative_delays_are_refused():
     with pytest.raises(ConfigError, match="action_delay_steps -1"):
         RobotEnvCfg(action_delay_steps=-1)
+
+
+class SharedFakePort(FakePort):
+    """A port on which a person lifts the first joint in the second step."""
+
+    def __init__(self):
+        super().__init__()
+        self.sent = 0
+
+    def send(self, command):
+        self.sent += 1
+        return super().send(command)
+
+    def taken_over(self):
+        if self.sent != 2:
+            return None
+        q_rad = self.read().q_rad + 0.01 * np.eye(7)[0]
+        return TakenOver("human", Command(q_rad=q_rad, gripper_m=self.read().gripper_m, stamp_s=0))
+
+
+def test_what_a_person_did_is_what_was_executed_and_the_next_action_begins_there():
+    env = make(SharedFakePort())
+    env.reset(seed=0)
+    infos, commands = [], [env.command]
+    for _ in range(3):
+        infos.append(env.step(ZERO)[-1])
+        commands.append(env.command)
+    assert [info.get("control_source") for info in infos] == [None, "human", None]
+    lifted = commands[2].q_rad - commands[1].q_rad
+    assert lifted[0] == pytest.approx(0.01, abs=2e-3)
+    expected = env.decoder.encode(commands[1], commands[2])
+    np.testing.assert_array_equal(infos[1]["executed_action"], expected)
+    assert np.abs(expected).max() > 0
+    np.testing.assert_array_equal(infos[1]["requested_action"], ZERO)

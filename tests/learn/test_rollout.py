@@ -6,6 +6,7 @@ import pytest
 
 from robot_rl.errors import NonFiniteError, ShapeError
 from robot_rl.learn.rollout import NoisyDriver, PolicyDriver, run_episode
+from robot_rl.replay.trajectory import CONTROL_SOURCES
 
 
 class Count(gym.Env):
@@ -118,3 +119,23 @@ def test_noise_has_its_size_and_stays_within_the_actions(uniform):
     assert actions[:, 0].std() == pytest.approx(0.2 / (3**0.5 if uniform else 1), rel=0.05)
     np.testing.assert_array_equal(actions[:, 1], 0.5)
     assert np.abs(actions).max() <= 1
+
+
+class Corrected(Count):
+    """A person takes over in the third step."""
+
+    def step(self, action):
+        obs, reward, terminated, truncated, info = super().step(action)
+        if self.steps == 3:
+            info["control_source"] = "human"
+        return obs, reward, terminated, truncated, info
+
+
+def test_steps_of_a_person_are_marked_and_the_episode_is_no_evidence_for_the_driver():
+    attrs = {"behaviour": "residual", "noisy": False}
+    helped = run_episode(Corrected(), Loud(), None, seed=0, attrs=attrs)
+    assert helped.control_source.tolist() == [0, 0, CONTROL_SOURCES.index("human"), 0, 0, 0, 0]
+    assert helped.attrs["noisy"] is True
+    alone = run_episode(Count(), Loud(), None, seed=0, attrs=attrs)
+    assert not alone.control_source.any() and alone.attrs["noisy"] is False
+    assert "noisy" not in run_episode(Corrected(), Loud(), None, seed=0).attrs

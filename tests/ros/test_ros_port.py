@@ -24,6 +24,8 @@ from robot_rl.control.robot_file import load_robot  # noqa: E402
 from robot_rl.env.conformance import check_port  # noqa: E402
 from robot_rl.env.robot_env import RobotEnv, RobotEnvCfg  # noqa: E402
 from robot_rl.errors import ConfigError, PortError  # noqa: E402
+from robot_rl.learn.rollout import run_episode  # noqa: E402
+from robot_rl.replay.trajectory import CONTROL_SOURCES  # noqa: E402
 from robot_rl.types import CameraSpec, Command  # noqa: E402
 from sim.tasks import make_twin  # noqa: E402
 
@@ -211,6 +213,66 @@ def test_while_an_operator_intervenes_send_returns_what_the_operator_does(ros_gr
         return np.abs(step(port, -0.05).q_rad - wished).max() < 0.01
 
     ros_graph.wait_until(taken_over, "the operator's motion in what was sent")
+
+
+class Operator:
+    """Holds the switch, and asks for a pose with the leader arm, in a timer of the test's node."""
+
+    def __init__(self, graph, arm):
+        self.node, self.arm, self.wished_rad = graph.client, arm, None
+        self.active = self.node.create_publisher(Bool, names.TELEOP_ACTIVE, COMMAND)
+        self.leader = self.node.create_publisher(JointState, names.TELEOP_JOINTS, COMMAND)
+        self.timer = self.node.create_timer(0.02, self.lead)
+
+    def lead(self):
+        if self.wished_rad is None:
+            return
+        message = JointState(name=list(self.arm.joint_names), position=self.wished_rad.tolist())
+        message.header.stamp = self.node.get_clock().now().to_msg()
+        self.leader.publish(message)
+        self.active.publish(Bool(data=True))
+
+
+class Still:
+    """A policy that does nothing, beside an operator who corrects it for a while."""
+
+    def __init__(self, env, operator):
+        self.env, self.operator, self.step, self.held = env, operator, 0, 0
+
+    def reset(self):
+        self.step = self.held = 0
+
+    def act(self, obs, base, phase):
+        """Let the operator move in from the third step, until he has held for ten."""
+        self.step += 1
+        if self.step == 3:
+            self.operator.wished_rad = self.env.port.read().q_rad + 0.1
+        if self.held == 10:
+            self.operator.wished_rad = None
+        taken = self.env.port.taken_over()
+        self.held += taken is not None and taken.source == "human"
+        return np.zeros(self.env.action_space.shape, np.float32)
+
+
+def test_a_persons_correction_is_marked_step_by_step_and_learned_as_executed(ros_graph, make_rig):
+    rig = make_rig("reach")
+    port = rig.port()
+    task = replace(rig.twin.task, horizon=150)
+    env = RobotEnv(port, task, RobotEnvCfg(observe=ObserveCfg(max_age_s=5.0)))
+    operator = Operator(ros_graph, port.spec.arms[0])
+    try:
+        episode = run_episode(env, Still(env, operator), None, seed=0)
+    finally:
+        operator.timer.cancel()
+    source = [CONTROL_SOURCES[k] for k in episode.control_source]
+    human = [k for k, who in enumerate(source) if who == "human"]
+    assert source[:2] == ["policy", "policy"] and source[-1] == "policy"
+    assert len(human) >= 10 and human == list(range(human[0], human[-1] + 1))
+    assert "blend" in source[: human[0]], "the arm catches up before it follows"
+    assert set(source[human[-1] + 2 :]) == {"policy"}
+    moved = np.abs(episode.executed).max(-1)
+    assert moved[2 : human[-1]].max() > 0.05, "what the person did is what was executed"
+    np.testing.assert_allclose(episode.executed[-1], episode.requested[-1], atol=1e-6)
 
 
 def test_without_a_twin_an_episode_begins_at_home_when_a_person_says_go(ros_graph, make_rig):
