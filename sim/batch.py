@@ -58,6 +58,7 @@ class BatchedTwin:
         self._model: mujoco.MjModel = twin.build().compile()
         self._batch = Batch(self._model, num_envs, num_threads)
         self._layout = Layout(self._model, robot)
+        self._scratch = mujoco.MjData(self._model)
         self._rows = {name: self._batch.bind(name) for name in _STATE}
         self._fields = [
             self._batch.expand(name)
@@ -119,6 +120,8 @@ class BatchedTwin:
         for i, start in zip(chosen, starts, strict=True):
             self._layout.scale(start, self._model_fields(i))
             self._layout.write_start(start, **{k: self._rows[k][i] for k in _START})
+            if self._model.nhistory:
+                self._rows["history"][i] = self._layout.history(start, self._model, self._scratch)
             self._bridge.restart(int(i), start.q_rad, start.gripper_m)
             self._starts[i] = start
         state = self._read(chosen)
@@ -230,7 +233,7 @@ class BatchedTwin:
 
 _READ = ("qpos", "qvel", "mocap_pos", "mocap_quat")
 _START = ("qpos", "ctrl", "mocap_pos", "mocap_quat", "xfrc_applied")
-_STATE = ("qpos", "qvel", "ctrl", "mocap_pos", "mocap_quat", "xfrc_applied")
+_STATE = ("qpos", "qvel", "ctrl", "history", "mocap_pos", "mocap_quat", "xfrc_applied")
 
 
 def _refuse(cfg: RobotEnvCfg) -> None:

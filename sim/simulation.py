@@ -49,7 +49,10 @@ class Simulation:
     def place(self, start: Start) -> None:
         """Put everything at a start, with the dynamics that go with it."""
         data = self.data
-        mujoco.mj_resetData(self.model, data)
+        if self.model.nhistory:
+            data.history[:] = self._layout.history(start, self.model, data)
+        else:
+            mujoco.mj_resetData(self.model, data)
         self._start, self._tick = start, 0
         self._layout.restore(self._fields)
         if self._parameters is not None:

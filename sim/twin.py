@@ -152,6 +152,19 @@ class Layout:
         xfrc_applied[:] = 0
         xfrc_applied[self.hands, :3] = start.load_n
 
+    def history(self, start: Start, model: mujoco.MjModel, data: mujoco.MjData) -> F64:
+        """(nhistory,) of drives that delay commands: all along, they were told to hold the start.
+
+        Without it, a delayed drive would begin by going to zero.
+        """
+        told = dict(zip(self.ctrl.tolist(), start.q_rad, strict=True))
+        told |= dict(zip(self.gripper_ctrl.tolist(), start.gripper_m, strict=True))
+        mujoco.mj_resetData(model, data)
+        for row in np.flatnonzero(model.actuator_history[:, 0]):
+            past = np.full((int(model.actuator_history[row, 0]), 1), told[int(row)])
+            mujoco.mj_initCtrlHistory(model, data, int(row), None, past)
+        return data.history.copy()
+
     def restore(self, fields: ModelFields) -> None:
         """Write what the scene was compiled with into the fields of one simulation, or of more."""
         nominal = self._nominal

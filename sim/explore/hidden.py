@@ -125,7 +125,7 @@ class _Spoiled:
 
     def __init__(self, probe: Probe, rng: np.random.Generator) -> None:
         self._twin, self._seed = probe.twin, int(rng.integers(2**31))
-        self._bodies = {target for _, target, *_ in probe.unknown}
+        self._bodies = {target for _, target, *_ in probe.unknown if isinstance(target, str)}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._twin, name)

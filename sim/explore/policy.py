@@ -68,9 +68,10 @@ def tune(
         batch.active[:] = False
         batch.place([start for _ in points for start in starts])
         x = np.repeat(points, cfg.episodes, 0)
-        success = _play(batch, probe, x)
+        success, taken = _play(batch, probe, x)
         miss = np.minimum(skill.miss(probe.twin, batch.state)[: len(x)], _FARTHEST) / _FARTHEST
-        gained = success - _WEIGHT * np.where(success, 0.0, miss)
+        worth = 1.0 - skill.hurry * taken / probe.twin.task.horizon
+        gained = np.where(success, worth, -_WEIGHT * miss)
         return gained.reshape(len(points), -1).mean(1)
 
     rng = np.random.default_rng(cfg.seed)
@@ -83,13 +84,14 @@ def success_of(probe: Probe, belief: Belief, x: F64, seeds: Sequence[int]) -> np
     """(n,) bool: which episodes of some seeds succeed with knobs (k,) in a belief."""
     batch = BatchedTwin(RandomizedTwin(probe.twin, belief), len(seeds))
     batch.place([batch.draw(seed) for seed in seeds])
-    return _play(batch, probe, np.tile(x, (len(seeds), 1)))
+    return _play(batch, probe, np.tile(x, (len(seeds), 1)))[0]
 
 
-def _play(batch: BatchedTwin, probe: Probe, x: F64) -> np.ndarray:
-    """Play the episodes that were begun to their ends; (n,) bool success."""
+def _play(batch: BatchedTwin, probe: Probe, x: F64) -> tuple[np.ndarray, np.ndarray]:
+    """Play the episodes that were begun to their ends; (n,) success, and steps taken."""
     assert probe.skill is not None
-    success = np.zeros(batch.num_envs, bool)
+    success, taken = np.zeros(batch.num_envs, bool), np.zeros(batch.num_envs, np.int64)
     while batch.active.any():
+        taken += batch.active
         success |= batch.step(probe.skill.act(probe.twin, x, batch.state))[2]
-    return success
+    return success, taken

@@ -35,6 +35,7 @@ class Skill:
         low, high: Their bounds.
         act: From the twin, knobs (n, k) and the state of n robots to actions (n, a).
         miss: How far from success a state is (n,); below 1 is success.
+        hurry: What of a success is lost if it takes all the time there is.
     """
 
     names: tuple[str, ...]
@@ -42,6 +43,7 @@ class Skill:
     high: tuple[float, ...]
     act: Callable[[Any, F64, RobotState], F32]
     miss: Callable[[Any, RobotState], F64]
+    hurry: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ class Probe:
     Attributes:
         task: Name of the task.
         difficulty: Fields of the task that differ from its defaults.
-        unknown: (quantity, target, least, greatest) of each parameter.
+        unknown: (quantity, target or targets that share it, least, greatest) of each parameter.
         channels: What is measured.
         motion: How it may be probed.
         reach_m: Box (least x, y and greatest x, y) that the object may not leave; () for none.
@@ -61,7 +63,7 @@ class Probe:
 
     task: str
     difficulty: dict[str, Any]
-    unknown: tuple[tuple[str, str, float, float], ...]
+    unknown: tuple[tuple[str, str | tuple[str, ...], float, float], ...]
     channels: tuple[Channel, ...]
     motion: Motion
     reach_m: tuple[float, float, float, float] | tuple[()] = ()
@@ -167,14 +169,21 @@ def _rod() -> Probe:
 def _drawer() -> Probe:
     return Probe(
         task="drawer",
-        difficulty={"cabinet_range_m": 0.01, "start_range_m": 0.0, "load_n": 0.0},
+        # The motion is blind, so that cabinet and tool must be where it expects them.
+        difficulty={
+            "cabinet_range_m": 0.0,
+            "start_range_m": 0.0,
+            "start_height_m": (0.2, 0.2),
+            "load_n": 1.0,
+            "gain_spread": 0.05,
+        },
         unknown=(("frictionloss", "drawer", 0.5, 12.0), ("damping", "drawer", 2.0, 60.0)),
         channels=(
             Channel(kind="signal", name="drawer", std=_SLIDE_STD_M),
             Channel(kind="joints", std=_JOINT_STD_RAD),
         ),
         motion=Pull(
-            approach_m=(0.0925, 0.0, -0.135),
+            approach_m=(0.0995, 0.0, -0.125),
             axis=(-1.0, 0.0, 0.0),
             step_m=0.015,
             speed_m_s=(0.02, 0.14),
@@ -182,7 +191,66 @@ def _drawer() -> Probe:
     )
 
 
-PROBES: dict[str, Callable[[], Probe]] = {"slide": _slide, "rod": _rod, "drawer": _drawer}
+def _heavy() -> Probe:
+    """A puck of unknown weight: how far the arm lags when it pushes, and how far the puck goes."""
+    return Probe(
+        task="slide",
+        difficulty={"puck_mass_kg": 3.0, "load_n": 1.0},
+        unknown=(("mass", "puck", 1.0, 8.0), ("friction", "puck", 0.08, 0.24)),
+        channels=(
+            Channel(kind="xy", name="puck", std=_XY_STD_M),
+            Channel(kind="joints", std=_JOINT_STD_RAD),
+        ),
+        motion=Stroke(
+            forward=(0.0, 1.0),
+            step_m=0.05,
+            aside_m=0.01,
+            heading_rad=0.2,
+            speed_m_s=(0.2, 0.9),
+            travel_m=(0.03, 0.14),
+            aside_steps=3,
+            rest_steps=20,
+        ),
+        reach_m=(0.35, -0.3, 0.75, 0.45),
+    )
+
+
+def _peg() -> Probe:
+    """A peg on an arm that hears late: how hurried may it be?"""
+    joints = tuple(f"arm_joint{i}" for i in range(1, 8))
+    return Probe(
+        task="peg",
+        difficulty={"gain_spread": 0.03, "load_n": 1.0, "horizon": 60},
+        unknown=(("delay", joints, 0.0, 0.12),),
+        channels=(Channel(kind="joints", std=_JOINT_STD_RAD),),
+        motion=Stroke(
+            forward=(1.0, 0.0),
+            step_m=0.005,
+            aside_m=0.02,
+            heading_rad=0.5,
+            speed_m_s=(0.03, 0.1),
+            travel_m=(0.01, 0.03),
+            rest_steps=6,
+        ),
+        skill=Skill(
+            names=("gain", "approach"),
+            low=(0.08, 0.1),
+            high=(1.0, 1.0),
+            act=lambda twin, x, state: twin.insert(state, x[:, 0], x[:, 1]),
+            miss=lambda twin, state: twin.miss(state),
+            hurry=0.3,
+        ),
+        forces=RandomForces(force_n={"arm/hand": 5.0}),
+    )
+
+
+PROBES: dict[str, Callable[[], Probe]] = {
+    "slide": _slide,
+    "heavy": _heavy,
+    "rod": _rod,
+    "drawer": _drawer,
+    "peg": _peg,
+}
 """What can be explored, by name."""
 
 

@@ -40,6 +40,7 @@ class DrawerTwin:
     Attributes:
         slot_m: Room for the fingers, 2 cm thick, between handle and drawer front.
         start_range_m: Half range of the tool's start, along and across.
+        start_height_m: Least and greatest height of the tool's start.
         cabinet_range_m: Half range of the cabinet, along and across.
         open_m: How far it must be opened.
         gain_spread, friction_spread: Half ranges of hidden drive gain and friction, about 1.
@@ -52,6 +53,7 @@ class DrawerTwin:
     name: str = "drawer"
     slot_m: float = 0.027
     start_range_m: float = 0.06
+    start_height_m: tuple[float, float] = (0.18, 0.24)
     cabinet_range_m: float = 0.05
     open_m: float = 0.15
     gain_spread: float = 0.2
@@ -118,7 +120,7 @@ class DrawerTwin:
         """See `Twin.draw`."""
         cabinet = np.array([0.58, 0.0, 0.0])
         cabinet[:2] += rng.uniform(-1, 1, 2) * self.cabinet_range_m
-        tip = np.array([0.5, 0.0, rng.uniform(0.18, 0.24)])
+        tip = np.array([0.5, 0.0, rng.uniform(*self.start_height_m)])
         tip[:2] += rng.uniform(-1, 1, 2) * self.start_range_m
         return Start(
             q_rad=joints_at(self.robot.arms[0], tip, DOWN),

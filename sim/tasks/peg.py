@@ -154,11 +154,27 @@ class PegTwin:
         inside = np.abs(gap[..., :2]).max(-1) < self.peg_half_m
         return inside & (gap[..., 2] > 0.8 * _HOLE_DEPTH_M)
 
+    def miss(self, state: RobotState) -> F64:
+        """(...,): below 1 in the hole, else how far from there the tip is, in centimetres."""
+        gap = self._gap(state)
+        gap[..., 2] = np.maximum(0.8 * _HOLE_DEPTH_M - gap[..., 2], 0.0)
+        return np.where(self.achieved(state), 0.0, 1.0 + 100.0 * np.linalg.norm(gap, axis=-1))
+
     def expert(self, state: RobotState) -> F32:
         """Along a cone to the hole's axis, and down the more surely the nearer to the axis.
 
         Smooth in the state on purpose: switches between modes would be averaged by any policy
         that imitates it.
+        """
+        return self.insert(state, 0.35, self.approach)
+
+    def insert(self, state: RobotState, gain: float | F64, approach: float | F64) -> F32:
+        """As the expert, with another pace.
+
+        Args:
+            state: Of one robot or (n,) of them.
+            gain: Share of the gap that a step closes; a number or (n,).
+            approach: Speed where walls are near, as a share of a full step; likewise.
         """
         gap = self._gap(state)
         aside = np.abs(gap[..., :2]).max(-1)
@@ -168,9 +184,9 @@ class PegTwin:
         hover = depth + 0.004 + np.minimum(0.7 * aside, 0.03)
         goal = gap.copy()
         goal[..., 2] = certain * (depth - _HOLE_DEPTH_M) + (1.0 - certain) * hover
-        action = toward(goal, self.step_m)
+        action = toward(goal, self.step_m, gain)
         # Slowly where walls are near: the joints' different inertias bend fast motions.
-        slow = self.approach + np.clip(-0.007 - depth, 0.0, 0.02) / 0.02
+        slow = approach + np.clip(-0.007 - depth, 0.0, 0.02) / 0.02
         action[..., 2] = np.minimum(np.maximum(action[..., 2], -slow), slow)
         return action.astype(np.float32)
 

@@ -54,13 +54,13 @@ def pose(position_m: F64 | tuple[float, ...], yaw_rad: float = 0.0) -> F64:
     return np.array([*position_m, np.cos(half), 0.0, 0.0, np.sin(half)])
 
 
-def toward(gap_m: F64, step_m: float, gain: float = 0.35) -> F64:
+def toward(gap_m: F64, step_m: float, gain: float | F64 = 0.35) -> F64:
     """Share (..., 3) in [-1, 1] of a full step that closes a gap without overshoot.
 
     Actions add up in the command while the arm lags one or two steps behind: a gain near 1 on
     the measured gap would ring.
     """
-    action = gap_m * (gain / step_m)
+    action = gap_m * (np.asarray(gain)[..., None] / step_m)
     longest = np.abs(action).max(-1, keepdims=True)
     return action / np.maximum(longest, 1.0)
 
