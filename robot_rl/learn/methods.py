@@ -55,6 +55,9 @@ class ResidualCfg:
     """Transitions in a batch."""
     demo_fraction: float = 0.5
     """Share of demonstrations in a batch of the step critic."""
+    add_successes: bool = True
+    """Draw own successes beside demonstrations, as if they were some: ten demonstrations are soon
+    known by heart, and what worked since is what the critics must tell from what did not."""
     chunk_demo_fraction: float = 0.25
     """Share of demonstrations in a batch of the chunk critic."""
     scale: float = 0.4
@@ -113,6 +116,7 @@ BASELINES: Mapping[str, Mapping[str, Any]] = {
     "fast": {
         "candidates": ("base", "residual"),
         "always": "residual",
+        "add_successes": False,
         "warmup_noise": 0.2,
     },
     "base": {"candidates": ("base",), "always": "base"},
@@ -124,6 +128,7 @@ BASELINES: Mapping[str, Mapping[str, Any]] = {
     "rlpd": {
         "candidates": ("residual",),
         "always": "residual",
+        "add_successes": False,
         "scale": 1.0,
         "max_scale": 1.0,
         "td3": TD3Cfg(add_base=False, zero_init=False, noise=0.1, target_noise=0.1, tau=0.01),
@@ -141,6 +146,7 @@ BASELINES: Mapping[str, Mapping[str, Any]] = {
         "always": "residual",
         "scale": 1.0,
         "max_scale": 1.0,
+        "add_successes": False,
         "agent": "sac",
         # No entropy in targets, as RLPD's own settings for sparse rewards have it.
         "sac": SACCfg(add_base=False, zero_init=False, backup_entropy=False, tau=0.01),
@@ -157,6 +163,7 @@ BASELINES: Mapping[str, Mapping[str, Any]] = {
     "ibrl": {
         "candidates": ("base", "residual"),
         "always": "residual",
+        "add_successes": False,
         "scale": 1.0,
         "max_scale": 1.0,
         "td3": TD3Cfg(add_base=False, choose=True, zero_init=False, noise=0.1, target_noise=0.1),

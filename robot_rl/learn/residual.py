@@ -179,11 +179,18 @@ class ResidualLearner(Candidates):
             for done in self.reward.kept(rows, episode):
                 self.count(done.behaviour, success=done.success, noisy=done.noisy)
             self.successes = self.reward.successes
-            return
-        if episode.success:
-            self.successes.append([rows.start, rows.stop])
-        name, is_noisy = episode.attrs["behaviour"], episode.attrs["noisy"]
-        self.count(name, success=bool(episode.success), noisy=is_noisy)
+        else:
+            if episode.success:
+                self.successes.append([rows.start, rows.stop])
+            name, is_noisy = episode.attrs["behaviour"], episode.attrs["noisy"]
+            self.count(name, success=bool(episode.success), noisy=is_noisy)
+        self._share_successes()
+
+    def _share_successes(self) -> None:
+        """Let batches draw own successes beside demonstrations."""
+        if self.cfg.add_successes:
+            spans = [np.arange(start, stop - 1) for start, stop in self.successes]
+            self.replay.worked = np.concatenate([np.zeros(0, np.int64), *spans])
 
     # Learning ---------------------------------------------------------------------------------
 
@@ -317,4 +324,5 @@ class ResidualLearner(Candidates):
         if self.run is None or not load_learner(self, self.run):
             return False
         self._plan(0)
+        self._share_successes()
         return True

@@ -144,16 +144,18 @@ class TransitionBuffer:
             total = float(self.reward[row]) + self.discount * total
             self._to_go[row] = total
 
-    def sample(self, count: int, rng: np.random.Generator) -> Batch:
-        """`count` n-step transitions, uniformly with replacement.
+    def sample(self, count: int, rng: np.random.Generator, *, among: I64 | None = None) -> Batch:
+        """`count` n-step transitions, uniformly with replacement, of all or of those rows.
 
         Raises:
             DataError: The buffer is empty.
         """
-        rows = self._draw(count, rng)
+        rows = self._draw(count, rng, among)
         return self._batch(rows, self.n_step, self.executed[rows])
 
-    def sample_chunks(self, count: int, length: int, rng: np.random.Generator) -> Batch:
+    def sample_chunks(
+        self, count: int, length: int, rng: np.random.Generator, *, among: I64 | None = None
+    ) -> Batch:
         """`count` transitions over `length` executed actions, uniformly over starting rows.
 
         Raises:
@@ -166,7 +168,7 @@ class TransitionBuffer:
             )
             for rows in self._episodes():
                 self._sum_rewards(rows, length)
-        rows = self._draw(count, rng)
+        rows = self._draw(count, rng, among)
         return self._batch(rows, length, self.chunks(rows, length))
 
     def chunks(self, rows: I64, length: int) -> F32:
@@ -174,7 +176,9 @@ class TransitionBuffer:
         offset = np.minimum(np.arange(length), self._left[rows][:, None] - 1)
         return self.executed[rows[:, None] + np.maximum(offset, 0)]
 
-    def _draw(self, count: int, rng: np.random.Generator) -> I64:
+    def _draw(self, count: int, rng: np.random.Generator, among: I64 | None) -> I64:
+        if among is not None:
+            return among[rng.integers(0, len(among), count)]
         if not self.num_transitions:
             raise DataError(
                 "replay: nothing to sample. Add an episode of at least one step first."

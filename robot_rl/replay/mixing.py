@@ -21,6 +21,9 @@ class MixedReplay:
         own: What the learner does.
         prior: What was done elsewhere, such as in a twin; does not grow either.
         prior_share: Share of `prior` in what is not drawn from demonstrations.
+
+    Attributes:
+        worked: Starting rows in `own` that are drawn beside demonstrations, as if they were some.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class MixedReplay:
         self.demos, self.own, self.prior = demos, own, prior
         self.prior_share = prior_share
         self.first_own = demos.rows + (0 if prior is None else prior.rows)
+        self.worked = np.zeros(0, np.int64)
 
     @property
     def rows(self) -> int:
@@ -56,22 +60,28 @@ class MixedReplay:
 
         Args:
             count: Size of the batch.
-            demo_fraction: Share drawn from demonstrations, as far as there are any.
+            demo_fraction: Share drawn from demonstrations and from what worked, in proportion to
+                their lengths, as far as there are any.
             rng: Random numbers.
             chunk: Length of the action sequences.
 
         Raises:
             DataError: There is nothing to sample.
         """
+        shares = self._shares(count, demo_fraction)
+        worked = 0
+        if len(self.worked) and shares[0]:
+            total = len(self.worked) + self.demos.num_transitions
+            worked = int(rng.binomial(shares[0], len(self.worked) / total))
+            shares[0] -= worked
+        sources = [(*part, share, None) for part, share in zip(self.parts(), shares, strict=True)]
         drawn = []
-        for (first, buffer), share in zip(
-            self.parts(), self._shares(count, demo_fraction), strict=True
-        ):
+        for first, buffer, share, among in [*sources, (*self.parts()[-1], worked, self.worked)]:
             if share:
                 if chunk is None:
-                    part = buffer.sample(share, rng)
+                    part = buffer.sample(share, rng, among=among)
                 else:
-                    part = buffer.sample_chunks(share, chunk, rng)
+                    part = buffer.sample_chunks(share, chunk, rng, among=among)
                 part.row[:] += first
                 part.next_row[:] += first
                 drawn.append(part)

@@ -126,6 +126,20 @@ def test_a_batch_says_which_rows_it_is_of_also_among_demonstrations_and_own_epis
         assert (batch.row < 5).sum() == 32  # four steps and the last observation
 
 
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_what_worked_is_drawn_beside_demonstrations_in_proportion_to_its_length(chunk):
+    own = filled(episode(60, terminated=False), episode(15, terminated=True))
+    both = MixedReplay(filled(episode(5, terminated=True)), own)
+    both.worked = np.arange(61, 76)  # the second episode
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([both.sample(100, 0.5, rng, chunk=chunk).row for _ in range(50)])
+    demos, worked = (rows < 6).mean(), (rows >= 6 + 61).mean()
+    assert demos == pytest.approx(0.5 * 5 / 20, abs=0.02)
+    assert worked == pytest.approx(0.5 * 15 / 20 + 0.5 * 15 / 75, abs=0.02)
+    batch = both.sample(64, 0.5, rng, chunk=chunk)
+    np.testing.assert_array_equal(both.states(0, both.rows)[batch.row], batch.state)
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_another_verdict_makes_an_episode_as_if_it_had_always_held(before):
     other = [episode(3, terminated=False), episode(5, terminated=True)]
