@@ -88,3 +88,24 @@ def test_only_a_randomized_twin_has_parameters(rod, parameters):
 def test_forces_that_make_no_sense_are_refused():
     with pytest.raises(ConfigError, match=r"random forces are .*-1.* must be >= 0 N"):
         RandomForces(force_n={"rod": -1.0})
+
+
+def test_an_arm_that_hears_late_stands_still_until_it_is_told_to_move():
+    reach = make_twin("reach", load_n=0.0)
+    joints = reach.robot.arms[0].joint_names
+    model = reach.build().compile()
+    late = ParameterSet([nominal_parameter(model, "delay", joints, low=0.0, high=0.1)])
+    twin = RandomizedTwin(reach, Exactly(parameters=late, values=np.array([0.1])))
+    batch, env = BatchedTwin(twin, 2), RobotEnv(SimPort(twin), twin.task)
+    batch.reset([3, 4])
+    env.reset(seed=4)
+    before = batch.state.q_rad
+    still = np.zeros((2, batch.single_action_space.shape[0]), np.float32)
+    moving = np.ones_like(still)
+    for action in (still, moving, moving, moving, moving):
+        obs = batch.step(action)[0]
+        np.testing.assert_allclose(env.step(action[1])[0], obs[1], atol=1e-5)
+        if action is still:
+            np.testing.assert_allclose(batch.state.q_rad, before, atol=1e-3)
+    assert np.abs(batch.state.q_rad - before).max() > 5e-3
+    env.close()
