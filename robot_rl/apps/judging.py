@@ -24,12 +24,22 @@ from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.judge import Judge, Watch
 from robot_rl.reward.retraining import RetrainCfg, Retrainer
 
-__all__ = ["REWARDS", "SPARSE", "RewardName", "judged_env", "load_judge_of", "source_of"]
+__all__ = [
+    "REWARDS",
+    "SPARSE",
+    "RewardName",
+    "follow_judge",
+    "judged_env",
+    "load_judge_of",
+    "newest_judge",
+    "source_of",
+    "watched_of",
+]
 
 SPARSE = "sparse"
 REWARDS = {"judge": "potential", "detector": "none", "naive": "naive"}
 """What a user types before the judge's folder, and what is then paid beside success."""
-_COPY = "judge"
+FOLDER, _GIVEN = "judge", "given"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,17 +117,15 @@ def judged_env(
     )
 
 
-def source_of(
+def watched_of(
     name: RewardName,
     cfg: RewardCfg,
     env: gym.Env[Any, Any],
     env_name: str,
     run: Path,
     demos: Sequence[Trajectory],
-    *,
-    retrain: RetrainCfg,
-) -> tuple[gym.Env[Any, Any], RewardSource | None]:
-    """The env to act in, and who rewards the learner; the env itself and None if sparse.
+) -> gym.Env[Any, Any]:
+    """The env to act in: as its judge ends its episodes, or the env itself where there is none.
 
     The judge is copied into the run's folder, so that the run goes on with the one it began with.
 
@@ -127,26 +135,71 @@ def source_of(
         env: The task.
         env_name: What a user calls it.
         run: The run's folder.
-        demos: What a judge is trained on again, if what it was trained on has gone.
-        retrain: When, if somebody is asked.
+        demos: What was shown.
     """
     if name.judge is None:
-        return env, None
-    copy = run / _COPY / "given"
+        return env
+    copy = run / FOLDER / _GIVEN
     if not copy.exists():
         part = copy.with_name(f".{copy.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(name.judge, part)
         part.rename(copy)
-    judge = load_judge_of(copy, env_name)
-    watched = judged_env(env, judge, demos, late=cfg.late)
-    cfg, retrainer = name.cfg(cfg), None
-    if cfg.ask_every:
-        retrainer = Retrainer(_lessons(copy, judge, demos), judge, retrain)
-    source = RewardSource(
-        cfg, judge, watch=watched.watch, shown=demos, retrainer=retrainer, folder=run / _COPY
+    return judged_env(env, load_judge_of(newest_judge(run), env_name), demos, late=cfg.late)
+
+
+def newest_judge(run: Path) -> Path:
+    """The folder of the latest judge of a run: the one it was given, until it was retrained."""
+    made = sorted((run / FOLDER).glob("v[0-9]*"))
+    return made[-1] if made else run / FOLDER / _GIVEN
+
+
+def source_of(
+    name: RewardName,
+    cfg: RewardCfg,
+    env_name: str,
+    run: Path,
+    demos: Sequence[Trajectory],
+    *,
+    retrain: RetrainCfg,
+    env: gym.Env[Any, Any] | None = None,
+) -> RewardSource | None:
+    """Who rewards the learner of a run; None where the env does.
+
+    Args:
+        name: What was asked for.
+        cfg: How the judge's word becomes a reward.
+        env_name: What a user calls the task.
+        run: The run's folder, with its judge.
+        demos: As the judge sees them; what it is trained on again, if all else has gone.
+        retrain: When, if somebody is asked.
+        env: As `watched_of` made it; None if episodes come from another process.
+    """
+    if name.judge is None:
+        return None
+    judge, cfg = load_judge_of(run / FOLDER / _GIVEN, env_name), name.cfg(cfg)
+    watch = env.watch if isinstance(env, WatchedEnv) else None
+    if watch is not None:
+        watch.judge = judge  # a resumed run goes on to later ones by itself
+    elif judge.cameras or cfg.late:
+        raise ConfigError(
+            f"the judge looks at cameras {list(judge.cameras)}, or speaks late: acting and "
+            "learning must be one process. Give --engine inline."
+        )
+    retrainer = None
+    if cfg.ask_every or watch is None:  # people label what is in a store
+        retrainer = Retrainer(_lessons(run / FOLDER / _GIVEN, judge, demos), judge, retrain)
+    return RewardSource(
+        cfg, judge, watch=watch, shown=demos, retrainer=retrainer, folder=run / FOLDER
     )
-    return watched, source
+
+
+def follow_judge(env: gym.Env[Any, Any], run: Path) -> None:
+    """Between episodes: let the env's judge be the one that the learner has trained since."""
+    if isinstance(env, WatchedEnv):
+        newest, held = newest_judge(run), env.watch.judge
+        if newest.name != _GIVEN and newest.name != f"v{held.model.version:04d}":
+            env.watch.judge = Judge.load(newest, held.task)
 
 
 def _lessons(folder: Path, judge: Judge, demos: Sequence[Trajectory]) -> list[Lesson]:

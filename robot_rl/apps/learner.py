@@ -55,6 +55,7 @@ class Cfg:
 
 def main(cfg: Cfg) -> int:
     """Learn until the run is over, its parent has gone, or a signal asks to stop."""
+    from robot_rl.apps.judging import SPARSE, RewardName, source_of
     from robot_rl.apps.threads import use_one_thread
     from robot_rl.config import from_plain
     from robot_rl.learn.learner import StoreLearner
@@ -62,19 +63,31 @@ def main(cfg: Cfg) -> int:
     from robot_rl.learn.progress import Progress
     from robot_rl.learn.record import RunRecord
     from robot_rl.learn.residual import ResidualLearner
+    from robot_rl.learn.reward_source import RewardCfg
     from robot_rl.learn.run import RunFolder
     from robot_rl.learn.split import SplitFolder
+    from robot_rl.reward.retraining import RetrainCfg
 
     use_one_thread()
     os.nice(cfg.nice)
     stop, folder = _stopper(cfg.parent), SplitFolder(cfg.run)
-    learn = from_plain(ResidualCfg, RunRecord.read(cfg.run).config.get("learn", {}))
-    start = folder.unpack()
+    config = RunRecord.read(cfg.run).config
+    learn, start = from_plain(ResidualCfg, config.get("learn", {})), folder.unpack()
+    reward = source_of(
+        RewardName.parse(config.get("reward", SPARSE)),
+        from_plain(RewardCfg, config.get("judging", {})),
+        str(config.get("env", "")),
+        cfg.run,
+        start.demos,
+        retrain=from_plain(RetrainCfg, config.get("retrain", {})),
+    )
     with _alone(folder, stop) as is_alone:
         if not is_alone:
             return 0
         run = RunFolder(cfg.run, keeps="logs")
-        learner = ResidualLearner(learn, None, start.base, start.demos, run=run, norm=start.norm)
+        learner = ResidualLearner(
+            learn, None, start.base, start.demos, run=run, norm=start.norm, reward=reward
+        )
         with Progress("learn", learn.steps) as progress:
             StoreLearner(learner, run, folder).run(stop=stop, progress=progress)
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from robot_rl.apps.judging import follow_judge
 from robot_rl.apps.learner import LearnerProcess
 from robot_rl.apps.ports import camera_hashes
 from robot_rl.env.features import camera_shapes
@@ -37,6 +38,7 @@ def act_and_learn(
     max_lag: int | None,
     has_own_learner: bool,
     nice: int = 0,
+    judged_in: gym.Env[Any, Any] | None = None,
 ) -> Actor:
     """Run both to the end, from where the run's folder has them.
 
@@ -51,6 +53,7 @@ def act_and_learn(
         max_lag: See `Actor`.
         has_own_learner: Start a learner, instead of waiting for one that a user starts.
         nice: Its lower priority.
+        judged_in: Where evaluations run, if not in `env`.
 
     Returns:
         The actor, by the last weights.
@@ -66,6 +69,7 @@ def act_and_learn(
 
         def tend(is_waiting: bool) -> None:
             run.reached(actor.step)
+            follow_judge(env, run.path)
             if learner is not None:
                 learner.tend(is_waiting)
 
@@ -78,6 +82,7 @@ def act_and_learn(
             seeds=seeds,
             max_lag=max_lag,
             tend=tend,
+            judged_in=judged_in,
         )
         actor.run(progress)
     return actor

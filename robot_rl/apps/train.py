@@ -17,7 +17,7 @@ import tyro
 from robot_rl.apps.admission import admit_demos, admit_policy, admit_pretrained, admit_reward
 from robot_rl.apps.envs import eval_seeds, load_demos
 from robot_rl.apps.eval import find_policy
-from robot_rl.apps.judging import SPARSE, RewardName, source_of
+from robot_rl.apps.judging import SPARSE, RewardName, source_of, watched_of
 from robot_rl.apps.measure import measure
 from robot_rl.apps.outcome import finish
 from robot_rl.apps.ports import PortCfg, PortName, is_task_file, make_env
@@ -126,10 +126,10 @@ class Cfg:
                 "pretraining is learned on by ours, fast or filtered-bc."
             )
         judge = RewardName.parse(self.reward).judge
-        if judge is not None and (self.engine == "split" or self.pretrained is not None):
+        if judge is not None and self.pretrained is not None:
             raise ConfigError(
-                f"reward is '{self.reward}', which is learned from in one process and from the "
-                "start: give --engine inline, and leave out --from."
+                f"reward is '{self.reward}', but from is '{self.pretrained}', whose critics know "
+                "another reward: leave out --from."
             )
         if self.max_lag is not None and self.max_lag < 0:
             raise ConfigError(f"max_lag is {self.max_lag}, but must be at least 0, or None.")
@@ -197,15 +197,9 @@ def main(cfg: Cfg) -> int:
             keeps=keeps,
         )
         try:
-            env, source = source_of(
-                RewardName.parse(cfg.reward),
-                cfg.judging,
-                env,
-                cfg.env,
-                run.path,
-                demos,
-                retrain=cfg.retrain,
-            )
+            reward, shown = RewardName.parse(cfg.reward), demos
+            watched = watched_of(reward, cfg.judging, env, cfg.env, run.path, demos)
+            env = watched
             if camera_shapes(env):
                 eyes = eyes_of(run.path / EYES_FILE, cfg.eyes, base, demos, seed=cfg.learn.seed)
                 env = FeatureObservation(env, eyes)
@@ -216,6 +210,15 @@ def main(cfg: Cfg) -> int:
             if cfg.engine == "split":
                 done, step = _split(cfg, run, env, eyes, base, demos)
             else:
+                source = source_of(
+                    reward,
+                    cfg.judging,
+                    cfg.env,
+                    run.path,
+                    shown,
+                    retrain=cfg.retrain,
+                    env=watched,
+                )
                 done, step = _inline(cfg, run, env, eyes, base, demos, pretrained, source)
         except RobotRLError as error:
             run.stop("failed", str(error))
@@ -338,6 +341,7 @@ def _split(
         task=cfg.env,
         seeds=eval_seeds(cfg.env)[: cfg.eval_episodes],
         max_lag=cfg.max_lag,
+        judged_in=None if cfg.reward == SPARSE or cfg.port == "ros" else make_env(cfg.env),
         has_own_learner=cfg.own_learner,
         nice=LEARNER_NICE if cfg.port == "ros" else 0,
     )

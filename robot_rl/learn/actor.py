@@ -66,6 +66,8 @@ class Actor:
         max_lag: Episodes that the learner may be behind before the actor waits for it; None on
             a robot, whose time is dearer. A simulator would outrun every learner.
         tend: See `Tend`.
+        judged_in: Where evaluations run, if not in `env`: one that knows the truth where a judge
+            ends the episodes of the other.
 
     Attributes:
         candidates: Who acts, as of the newest weights.
@@ -86,9 +88,11 @@ class Actor:
         seeds: Sequence[int],
         max_lag: int | None = None,
         tend: Tend = lambda is_waiting: None,
+        judged_in: gymnasium.Env[Any, Any] | None = None,
     ) -> None:
         self.cfg, self.env, self._start, self._folder, self._meta = cfg, env, start, folder, meta
         self._seeds, self._max_lag, self._tend = tuple(seeds), max_lag, tend
+        self._judged_in = env if judged_in is None else judged_in
         self.step = self.episode = self.version = 0
         self.position = self._last = -1  # `_last` is the index of the last episode recorded
         self._before = 0  # steps before the last training episode
@@ -196,7 +200,9 @@ class Actor:
             "last": is_last,
             "version": self.version,
         }
-        judge = partial(run_episode, self.env, driver, anchor, attrs=facts, record=self._begin)
+        judge = partial(
+            run_episode, self._judged_in, driver, anchor, attrs=facts, record=self._begin
+        )
         for seed in self._seeds[len(judged) :]:
             self._tend(False)
             done = self._tried(partial(judge, seed=seed))

@@ -80,6 +80,7 @@ class StoreLearner:
         """Take the next sealed episode; returns how many are left, or None if there is none."""
         store = self._store()
         names = [] if store is None else store.ids()
+        self._hear(store)
         fresh = [name for name in names if _index(name) > self.learner.position]
         if store is None or not fresh:
             return None
@@ -92,6 +93,14 @@ class StoreLearner:
         if self.learner.passed(before, self.learner.cfg.checkpoint_every):
             self.learner.save()
         return len(fresh) - 1
+
+    def _hear(self, store: EpisodeStore | None) -> None:
+        """Let what people said later of episodes overrule what a judge had said."""
+        if store is None or self.learner.reward is None:
+            return
+        for info in store.infos():
+            if info.label_source.startswith("human"):
+                self.learner.reward.overrule(info.uuid, success=info.outcome == "success")
 
     def _store(self) -> EpisodeStore | None:
         """The store; None before the actor has made it."""

@@ -23,6 +23,7 @@ from robot_rl.replay.mixing import MixedReplay
 from robot_rl.replay.trajectory import Trajectory
 from robot_rl.reward.alignment import AlignmentCfg, alignment_of
 from robot_rl.reward.corpus import Lesson
+from robot_rl.reward.detector import HUMAN
 from robot_rl.reward.episodes import RecordedEpisode
 from robot_rl.reward.judge import Judge, Watch
 from robot_rl.reward.potentials import UNLABELLED, FramePotentials, PotentialTable
@@ -60,6 +61,7 @@ class Lived:
         success: The verdict in force.
         stopped: Whether it ended by a safety stop.
         source: Who gave the verdict, see `Verdict.label_source`.
+        uuid: Of the record in a store, if there is one.
         score: How near to success the judge of that time saw it, if it is learned from.
         judged: Share of its frames that the judge could say something about.
         pending: Whether the judge has yet to speak.
@@ -72,6 +74,7 @@ class Lived:
     success: bool
     stopped: bool
     source: str
+    uuid: str = ""
     score: float | None = None
     judged: float = 0.0
     pending: bool = False
@@ -195,6 +198,7 @@ class RewardSource:
             success=bool(episode.success),
             stopped=episode.terminated and not episode.success,
             source=str(episode.attrs["label_source"]),
+            uuid=str(episode.attrs.get("uuid", "")),
         )
         self._lived.append(lived)
         if isinstance(self.watch, Reel):
@@ -235,6 +239,15 @@ class RewardSource:
         lived.success = success and not lived.stopped
         terminated = lived.success or lived.stopped
         self._replay.own.correct(lived.rows, success=lived.success, terminated=terminated)
+
+    def overrule(self, uuid: str, *, success: bool) -> None:
+        """Take a person's word on a recorded episode, however late it comes."""
+        for lived in self._lived:
+            if lived.uuid == uuid and not lived.source.startswith(HUMAN):
+                lived.pending, lived.source = False, HUMAN
+                self._decide(lived, success=success)
+                if self._retrainer is not None:
+                    self._teach(lived)
 
     def close(self) -> None:
         """Stop the slow judge's thread, if there is one."""
@@ -307,11 +320,17 @@ class RewardSource:
     def _learn(self, lived: Lived) -> None:
         """Keep what was asked, and train the judge again when enough came together."""
         assert self._retrainer is not None and self._folder is not None  # see __init__
-        lived.score = self._retrainer.add(self._lesson(lived), lived.source)
+        self._retrainer.count()
+        self._teach(lived)
         if self._retrainer.is_due():
             self._install(self._retrainer.retrain())
             self.judge.save(self._folder / f"v{self.judge.model.version:04d}")
             self._judge_again()
+
+    def _teach(self, lived: Lived) -> None:
+        """Let the next judge learn from an episode, if somebody who can be trusted judged it."""
+        assert self._retrainer is not None  # see `_learn`
+        lived.score = self._retrainer.add(self._lesson(lived), lived.source)
 
     def _lesson(self, lived: Lived) -> Lesson:
         recorded = LivedEpisode(

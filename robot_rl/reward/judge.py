@@ -8,6 +8,8 @@ detector on the same frames.
 """
 
 import math
+import os
+import shutil
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,9 +72,12 @@ class Judge:
         return FramePotentials.of(estimate), self.detector.decide(query, estimate)
 
     def save(self, folder: Path) -> Path:
-        """Write model and detector, for `load`."""
-        self.model.save(folder)
-        save_config(folder / DETECTOR_FILE, self.detector.cfg)
+        """Write model and detector, for `load`, both or neither."""
+        part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        self.model.save(part)
+        save_config(part / DETECTOR_FILE, self.detector.cfg)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
         return folder
 
     @classmethod

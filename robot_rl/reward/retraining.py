@@ -132,14 +132,17 @@ class Retrainer:
         self._failures = FailureBuffer(self.cfg.failures)
         self.since = self.news = 0
 
+    def count(self) -> None:
+        """Count an episode that was lived through."""
+        self.since += 1
+
     def add(self, lesson: Lesson, label_source: str) -> float | None:
-        """Count an episode, and learn from it if its outcome can be trusted.
+        """Learn from an episode, if its outcome can be trusted.
 
         Returns:
             The probability that the judge gave its most successful frame, to `restore` it by;
             None if nothing is learned from it.
         """
-        self.since += 1
         if not is_trusted(label_source):
             return None
         self.news += 1

@@ -15,6 +15,7 @@ from robot_rl.apps.judging import RewardName, load_judge_of
 from robot_rl.errors import ConfigError
 from robot_rl.learn.jsonl import read_lines
 from robot_rl.learn.record import RunRecord
+from robot_rl.replay.store import EpisodeStore
 from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import DetectorCfg
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
@@ -119,10 +120,27 @@ def test_another_judge_is_another_run(tiny, tiny_demos, tiny_base, tmp_path, jud
     assert "another configuration" in capsys.readouterr().err
 
 
-def test_a_judge_and_two_processes_do_not_go_together_yet(
-    tiny, tiny_base, tmp_path, judge, capsys
+def test_two_processes_learn_from_the_same_judge_and_evaluate_by_the_truth(
+    tiny, tiny_demos, tiny_base, tmp_path, judge, monkeypatch
 ):
-    split = ["--reward", f"judge:{judge}", "--engine", "split"]
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    monkeypatch.setenv("PYTHONPATH", path)
+    run = tmp_path / "run"
+    more = ("--reward", f"judge:{judge}", "--engine", "split", "--steps", "120")
+    assert cli.main(command(tiny, tiny_demos, tiny_base, run, *more)) == 0
+    record = RunRecord.read(run)
+    with EpisodeStore.open(run / "episodes.zarr") as store:
+        infos = store.infos()
+    trained = [info for info in infos if "evaluation" not in info.facts]
+    assert all(info.label_source.startswith("reward_model:embedded") for info in trained)
+    judged = [info for info in infos if "evaluation" in info.facts]
+    assert judged and all(info.label_source == "env" for info in judged)
+    said = [(e["success"], e["label_source"]) for e in record.episodes]
+    assert said == [(info.outcome == "success", info.label_source) for info in trained]
+
+
+def test_a_judge_does_not_go_with_critics_that_know_another_reward(tiny, tmp_path, judge, capsys):
+    asked = ["--reward", f"judge:{judge}", "--from", str(tmp_path)]
     with pytest.raises(SystemExit):
-        cli.main(["train", "--env", tiny, "--base", str(tiny_base), *split])
-    assert "give --engine inline" in " ".join(capsys.readouterr().err.split())
+        cli.main(["train", "--env", tiny, *asked])
+    assert "whose critics know another reward" in " ".join(capsys.readouterr().err.split())

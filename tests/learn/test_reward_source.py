@@ -266,6 +266,21 @@ def test_an_episode_that_only_the_env_has_judged_is_judged_anew(demos, ensemble)
     assert learner.successes == [] and learner.replay.own.reward.sum() == 0
 
 
+@pytest.mark.parametrize("said", [True, False])
+def test_a_persons_word_overrules_the_judge_long_after(demos, ensemble, said):
+    learner = learner_of(judge_by(Ruler(blind=said)), ensemble, demos)
+    for seed in range(3):
+        episode = run_episode(PointEnv(), PolicyDriver(CallablePolicy(expert)), None, seed=seed)
+        attrs = {"behaviour": "base", "noisy": False, "uuid": f"episode {seed}"}
+        learner.absorb(replace(episode, attrs=attrs))
+    before = len(learner.reward.successes)
+    learner.reward.overrule("episode 1", success=said)
+    assert len(learner.reward.successes) == before + (1 if said else -1)
+    assert learner.replay.own.reward.sum() == len(learner.reward.successes)
+    learner.reward.overrule("episode 1", success=not said)  # it was said once, and is held
+    assert learner.replay.own.reward.sum() == len(learner.reward.successes)
+
+
 def lesson(episode, success=True):
     return Lesson(episode=episode, task=TASK, success=success)
 

@@ -48,6 +48,7 @@ def test_a_failure_that_fooled_the_model_fools_the_next_version_less(make_reach)
     trainer.add(lesson_of(fooling[0], success=True), "reward_model:m@1")
     for episode in fooling[1:]:
         trainer.add(lesson_of(episode, success=False), "human")
+        trainer.count()
     assert trainer.is_due()
     model = trainer.retrain().model
     after = model.score([query])[0].success
@@ -60,6 +61,7 @@ def test_nothing_is_trained_again_where_nothing_new_was_said(make_reach):
     cfg = EmbeddedCfg(steps=2, members=1, batch=16)
     trainer = Retrainer(demos, train_judge(demos, TASK, model=cfg), RetrainCfg(every=1))
     assert trainer.add(demos[0], "reward_model:m@1") is None
+    trainer.count()
     assert not trainer.is_due()
 
 
@@ -71,6 +73,7 @@ def test_a_restored_retrainer_trains_the_same_next_version(make_reach):
     for k, success in enumerate([True, False, False, True, False]):
         lesson = lesson_of(make_reach(30 + k, until=1.0 if success else 0.6), success=success)
         learned.append((lesson, trainer.add(lesson, "human")))
+        trainer.count()
     again = Retrainer(demos, judge, cfg)
     again.restore(learned, judge, since=trainer.since, news=trainer.news)
     assert again.is_due() == trainer.is_due()
