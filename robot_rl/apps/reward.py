@@ -16,6 +16,8 @@ __all__ = ["VERBS", "main"]
 
 VERBS = {
     "train": "train the embedded model on demonstrations and failures, in a minute",
+    "configure": "put a vision-language judge into a folder, from a checkpoint or a server",
+    "finetune": "teach a judge's model by your own episodes, with a low-rank adapter",
     "write": "let a language model write progress as a function of the state, and check it",
     "eval": "measure a model on labelled episodes, and make its page",
     "label": "write progress, and verdicts where nobody gave one, beside stored episodes",

@@ -14,7 +14,7 @@ from robot_rl.errors import CheckpointError, ConfigError, UnknownNameError
 from robot_rl.reward.progress import ProgressModel
 from robot_rl.reward.vlm.judge import JUDGE_FILE
 
-__all__ = ["ENGINES", "JUDGES", "load_judge", "make_engine", "make_judge"]
+__all__ = ["ENGINES", "JUDGES", "judge_settings", "load_judge", "make_engine", "make_judge"]
 
 JUDGES = {
     "grm": ("grm", "GrmJudge", "GrmCfg"),
@@ -38,6 +38,17 @@ def make_engine(cfg: Any) -> Any:
     if name not in ENGINES:
         raise UnknownNameError("engine", name, ENGINES)
     return _found(ENGINES[name])[0](cfg)
+
+
+def judge_settings(kind: str) -> Any:
+    """The class of a judge's settings.
+
+    Raises:
+        UnknownNameError: There is no such judge.
+    """
+    if kind not in JUDGES:
+        raise UnknownNameError("judge", kind, JUDGES)
+    return _found(JUDGES[kind])[1]
 
 
 def make_judge(kind: str, engine: Any, cfg: Any = None, version: int = 0) -> ProgressModel:
