@@ -49,7 +49,7 @@ class Plan:
     """Choose the motion that tells most about an unknown world."""
 
     probe: Positional[str]
-    """What is unknown: slide, rod or drawer."""
+    """What is unknown: slide, heavy, rod, drawer or peg."""
     out: Path
     """The plan, as JSON."""
     posterior: Path | None = None
@@ -77,7 +77,7 @@ class Fit:
     """Fit trials: a posterior over the unknown parameters."""
 
     trials: Positional[tuple[Path, ...]]
-    """Of one task."""
+    """Of one probe."""
     out: Path
     """The posterior, as JSON."""
     fit: LeastSquaresCfg = FIT
@@ -129,7 +129,7 @@ def _run(args: Run, out: Output) -> int:
     with HiddenWorld(plan["probe"], args.twin) as world:
         trial = world.probe(probe.motion.actions(point[None])[0], args.out, seed=args.seed)
     out.line(
-        f"{args.out}: {len(trial.actions)} actions on '{trial.task}', hash {trial.hash}. "
+        f"{args.out}: {len(trial.actions)} actions on '{trial.probe}', hash {trial.hash}. "
         f"Next: robot-rl explore fit {args.out}"
     )
     return 0
@@ -137,10 +137,10 @@ def _run(args: Run, out: Output) -> int:
 
 def _fit(args: Fit, out: Output) -> int:
     trials = [load_trial(path) for path in args.trials]
-    tasks = sorted({trial.task for trial in trials})
-    if len(tasks) != 1:
-        raise DataError(f"trials are of {', '.join(tasks) or 'nothing'}. Give those of one task.")
-    probe = find_probe(tasks[0])
+    names = sorted({trial.probe for trial in trials})
+    if len(names) != 1:
+        raise DataError(f"trials are of {', '.join(names) or 'nothing'}. Give those of one probe.")
+    probe = find_probe(names[0])
     posterior = fit_trials(probe.rehearsal(), trials, args.fit, seed=args.seed)
     identity = posterior.save(args.out)
     rows = []

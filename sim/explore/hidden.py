@@ -153,6 +153,7 @@ class _Spoiled:
 class _Hidden:
     """The world itself, with what only this process knows."""
 
+    name: str
     probe: Probe
     belief: Exactly
 
@@ -189,7 +190,7 @@ class _Hidden:
             return _noisy(self.probe, state, rng, readings)
 
         try:
-            return execute(env, actions, self.probe.channels, read=read)
+            return execute(env, self.name, actions, self.probe.channels, read=read)
         finally:
             env.close()
 
@@ -222,7 +223,7 @@ def _draw(name: str, seed: int, *, is_mismatched: bool) -> _Hidden:
     belief = Exactly(parameters=probe.parameters, values=values)
     if is_mismatched:
         probe.__dict__["twin"] = _Spoiled(probe, rng)
-    return _Hidden(probe=probe, belief=belief)
+    return _Hidden(name=name, probe=probe, belief=belief)
 
 
 def main(arguments: list[str] | None = None) -> int:

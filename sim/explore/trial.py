@@ -36,12 +36,14 @@ thousandth. Hence many candidates, a few descents, and differences wider than th
 class Trial:
     """Actions that were executed, after all limits, and the measurements that followed.
 
+    `probe` names what was to be found out (see `sim.explore.probes`), and with it the task.
+
     Raises:
         ShapeError: There are more or fewer measurements than actions.
         NonFiniteError: A number is NaN or infinite.
     """
 
-    task: str
+    probe: str
     q_rad: F64  # (dof,) at the start
     gripper_m: F64  # (num_grippers,)
     poses: Mapping[str, F64]  # name -> (7,) at the start
@@ -63,7 +65,7 @@ class Trial:
     @property
     def hash(self) -> str:
         """12 hex digits of what was done and measured."""
-        return config_hash({"task": self.task, **self._arrays()})
+        return config_hash({"probe": self.probe, **self._arrays()})
 
     def save(self, path: Path) -> str:
         """Write it as .npz without pickles, whole or not at all; returns its hash.
@@ -73,7 +75,7 @@ class Trial:
         """
         head = {
             "format": FORMAT,
-            "task": self.task,
+            "probe": self.probe,
             "joints": dict(self.joints),
             "facts": dict(self.facts),
             "hash": self.hash,
@@ -114,7 +116,7 @@ def load_trial(path: Path) -> Trial:
     poses = {n.removeprefix("pose."): a for n, a in arrays.items() if n.startswith("pose.")}
     rest = {name: array for name, array in arrays.items() if not name.startswith("pose.")}
     joints, facts = head["joints"], head["facts"]
-    found = Trial(task=head["task"], poses=poses, joints=joints, facts=facts, **rest)
+    found = Trial(probe=head["probe"], poses=poses, joints=joints, facts=facts, **rest)
     if found.hash != head["hash"]:
         raise DataError(f"{path} was edited: its hash is {found.hash}, it says {head['hash']}.")
     return found
@@ -122,6 +124,7 @@ def load_trial(path: Path) -> Trial:
 
 def execute(
     env: RobotEnv,
+    probe: str,
     actions: F32,
     channels: Sequence[Channel],
     *,
@@ -134,6 +137,7 @@ def execute(
 
     Args:
         env: Twin or robot, at the start of an episode.
+        probe: Name of what is to be found out.
         actions: What to do.
         channels: What to measure.
         read: The state as sensors give it, such as `env.port.read`.
@@ -148,7 +152,7 @@ def execute(
         if terminated or truncated:
             break
     return Trial(
-        task=env.task.name,
+        probe=probe,
         q_rad=state.q_rad,
         gripper_m=state.gripper_m,
         poses=dict(state.poses),
@@ -184,7 +188,7 @@ def fit_trials(
     for trial in trials:
         if trial.measured.shape[-1] != len(rehearsal.std):
             raise DataError(
-                f"a trial of '{trial.task}' measures {trial.measured.shape[-1]} numbers, but the "
+                f"a trial of '{trial.probe}' measures {trial.measured.shape[-1]} numbers, but the "
                 f"twins give {len(rehearsal.std)}. Fit it with the probe it was made for."
             )
 

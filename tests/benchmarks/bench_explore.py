@@ -11,9 +11,10 @@ times better than random.
 """
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
-from explore_run import RunCfg, show_table, world
+from explore_run import SETTINGS, show_table, world
 
 from sim.explore.plan import ObjectiveName
 from sim.explore.probes import PROBES, find_probe
@@ -51,10 +52,9 @@ def main() -> None:
     parser.add_argument("--mismatched", action="store_true")
     args = parser.parse_args()
     for probe in args.probes:
-        cfg = RunCfg(
-            probe=probe,
+        cfg = replace(
+            SETTINGS[probe],
             objectives=tuple(args.objectives),
-            plays=find_probe(probe).skill is not None,  # one piece for both benchmarks
             is_mismatched=args.mismatched,
         )
         worlds = [world(cfg, seed) for seed in range(args.seeds)]

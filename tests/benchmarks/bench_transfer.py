@@ -17,26 +17,28 @@ nominal to oracle it is. Tuning and evaluation use different episodes.
 """
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
-from explore_run import RunCfg, show_table, world
+from explore_run import SETTINGS, show_table, world
 
 from robot_rl.learn.statistics import wilson
-from sim.explore.probes import PROBES
+
+PLAYED = ("slide", "rod", "peg")
 
 
 def main() -> None:
     """Run what is missing, and print a table a probe."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--probes", nargs="+", default=["slide", "rod"], choices=list(PROBES))
+    parser.add_argument("--probes", nargs="+", default=list(PLAYED), choices=PLAYED)
     parser.add_argument("--objectives", nargs="+", default=["a-optimal"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--mismatched", action="store_true")
     args = parser.parse_args()
     for probe in args.probes:
-        cfg = RunCfg(
-            probe=probe,
+        cfg = replace(
+            SETTINGS[probe],
             objectives=tuple(args.objectives),
             episodes=args.episodes,
             is_mismatched=args.mismatched,

@@ -45,6 +45,17 @@ class RunCfg:
     plays: bool = True
 
 
+SHORT = SearchCfg(candidates=8, iterations=2, elites=3)
+SETTINGS: dict[str, RunCfg] = {
+    "slide": RunCfg(probe="slide"),
+    "rod": RunCfg(probe="rod", tune=TuneCfg(episodes=6, search=SHORT)),
+    "peg": RunCfg(probe="peg", tune=TuneCfg(episodes=6, search=TUNE_SEARCH)),
+    "drawer": RunCfg(probe="drawer", plays=False),
+    "heavy": RunCfg(probe="heavy", plays=False),
+}
+"""Of each probe, as small as its landscape allows."""
+
+
 def show_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table."""
     Output().table(title, heads, rows)

@@ -35,7 +35,7 @@ def trial(slide, rehearsal):
     track = rehearsal.roll(start, actions, np.array([[0.11]]))[0]
     noise = np.random.default_rng(0).normal(size=track.shape) * rehearsal.std
     return Trial(
-        task="slide",
+        probe="slide",
         q_rad=start.q_rad,
         gripper_m=start.gripper_m,
         poses=start.poses,
