@@ -84,7 +84,7 @@ def plan(cfg: RunCfg, probe: Probe, objective: str) -> dict[str, Any]:
         found = plan_motion(
             probe.rehearsal(), probe.motion, probe.start(), prior, wanted, is_safe=probe.is_safe
         )
-        return {"x": found.x.tolist(), **found.as_dict(probe.motion.names), "at": found.x.tolist()}
+        return {"at": found.x.tolist(), **found.as_dict(probe.motion.names)}
 
     return kept(f"plan-{cfg.probe}-{objective}", settings, make)
 
