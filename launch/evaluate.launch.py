@@ -1,5 +1,7 @@
 """Measuring a policy on the graph: the twin or a real arm, and `robot-rl eval`."""
 
+from pathlib import Path
+
 from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -7,23 +9,15 @@ from launch.actions import (
     IncludeLaunchDescription,
     Shutdown,
 )
-from launch.conditions import IfCondition, UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import (
-    AnySubstitution,
-    EqualsSubstitution,
-    LaunchConfiguration,
-    PathJoinSubstitution,
-    ThisLaunchFileDir,
-)
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
-ROBOT, IS_TWIN = LaunchConfiguration("robot"), LaunchConfiguration("twin")
-TWINS = [EqualsSubstitution(ROBOT, name) for name in ("twin", "twin_peg", "twin_bimanual")]
+ROBOT = LaunchConfiguration("robot")
 CONFIG = PathJoinSubstitution([FindPackageShare("robot_rl_bringup"), "config"])
 ROBOT_FILE = [PathJoinSubstitution([CONFIG, "robots", ROBOT]), ".yaml"]
-TWIN = PathJoinSubstitution([ThisLaunchFileDir(), "twin.launch.py"])
-REAL = PathJoinSubstitution([ThisLaunchFileDir(), "real.launch.py"])
+# By a plain path: --show-args then shows its arguments, too.
+ROBOT_LAUNCH = str(Path(__file__).with_name("robot.launch.py"))
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -31,35 +25,12 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             DeclareLaunchArgument(
-                "robot", default_value="twin", description="Robot file, as in real.launch.py."
-            ),
-            DeclareLaunchArgument(
-                "twin",
-                default_value=AnySubstitution(*TWINS),
-                description="Whether the twin plays the robot; else its driver must.",
-            ),
-            DeclareLaunchArgument("namespace", default_value="robot", description="Of all nodes."),
-            DeclareLaunchArgument(
-                "config",
-                default_value=PathJoinSubstitution([CONFIG, "nodes.yaml"]),
-                description="YAML of further node parameters.",
-            ),
-            DeclareLaunchArgument(
-                "use_sim_time", default_value="false", description="Take ROS time from /clock."
-            ),
-            DeclareLaunchArgument(
-                "log_level", default_value="info", description="debug, info, warn or error."
-            ),
-            DeclareLaunchArgument(
                 "task", default_value="reach", description="Task of the twin, or a task file."
             ),
             DeclareLaunchArgument(
                 "scene",
                 default_value=LaunchConfiguration("task"),
                 description="Scene of the twin: the task, without /pixels.",
-            ),
-            DeclareLaunchArgument(
-                "cameras", default_value="", description="As in twin.launch.py or real.launch.py."
             ),
             DeclareLaunchArgument(
                 "policy", description="Folder of a saved policy, or of a run, whose policy it is."
@@ -72,12 +43,7 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="",
                 description="Further options of robot-rl eval, such as '--out runs/report'.",
             ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(TWIN), condition=IfCondition(IS_TWIN)
-            ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(REAL), condition=UnlessCondition(IS_TWIN)
-            ),
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(ROBOT_LAUNCH)),
             ExecuteProcess(
                 cmd=[
                     # Through a shell, so that the further options become words.

@@ -1,30 +1,27 @@
 """Demonstrations: the twin or a real arm, a device in somebody's hand, and the recorder."""
 
+from pathlib import Path
+
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
-from launch.conditions import IfCondition, UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import (
-    AnySubstitution,
     EqualsSubstitution,
     IfElseSubstitution,
     LaunchConfiguration,
     PathJoinSubstitution,
-    ThisLaunchFileDir,
 )
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 ROBOT, IS_TWIN = LaunchConfiguration("robot"), LaunchConfiguration("twin")
-TWINS = [EqualsSubstitution(ROBOT, name) for name in ("twin", "twin_peg", "twin_bimanual")]
 DEVICE, TERMINAL = LaunchConfiguration("device"), LaunchConfiguration("terminal")
 TASK, OPERATOR = LaunchConfiguration("task"), LaunchConfiguration("operator")
 CONFIG = PathJoinSubstitution([FindPackageShare("robot_rl_bringup"), "config"])
 ROBOT_FILE = [PathJoinSubstitution([CONFIG, "robots", ROBOT]), ".yaml"]
-NODES = PathJoinSubstitution([CONFIG, "nodes.yaml"])
-TWIN = PathJoinSubstitution([ThisLaunchFileDir(), "twin.launch.py"])
-REAL = PathJoinSubstitution([ThisLaunchFileDir(), "real.launch.py"])
+# By a plain path: --show-args then shows its arguments, too.
+ROBOT_LAUNCH = str(Path(__file__).with_name("robot.launch.py"))
 LOG_LEVEL = ["--log-level", LaunchConfiguration("log_level")]
 SHARED = {
     "task": TASK,
@@ -39,31 +36,10 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             DeclareLaunchArgument(
-                "robot", default_value="twin", description="Robot file, as in real.launch.py."
-            ),
-            DeclareLaunchArgument(
-                "twin",
-                default_value=AnySubstitution(*TWINS),
-                description="Whether the twin plays the robot; else its driver must.",
-            ),
-            DeclareLaunchArgument("namespace", default_value="robot", description="Of all nodes."),
-            DeclareLaunchArgument(
-                "config", default_value=NODES, description="YAML of further node parameters."
-            ),
-            DeclareLaunchArgument(
-                "use_sim_time", default_value="false", description="Take ROS time from /clock."
-            ),
-            DeclareLaunchArgument(
-                "log_level", default_value="info", description="debug, info, warn or error."
-            ),
-            DeclareLaunchArgument(
                 "task", default_value="reach", description="Task of the twin, or a task file."
             ),
             DeclareLaunchArgument(
                 "scene", default_value=TASK, description="Of the twin: the task without /pixels."
-            ),
-            DeclareLaunchArgument(
-                "cameras", default_value="", description="As in twin.launch.py or real.launch.py."
             ),
             DeclareLaunchArgument(
                 "device",
@@ -78,12 +54,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument("episodes", default_value="20", description="Successes wanted."),
             DeclareLaunchArgument("operator", default_value="", description="Who demonstrates."),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(TWIN), condition=IfCondition(IS_TWIN)
-            ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(REAL), condition=UnlessCondition(IS_TWIN)
-            ),
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(ROBOT_LAUNCH)),
             Node(
                 package="robot_rl_teleop",
                 executable="teleop_node",

@@ -45,7 +45,10 @@ class Described:
     arguments: dict[str, str] = field(default_factory=dict)
     """Values, by name, of given and declared arguments."""
     declared: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What the declarations of the file itself say, which is what `--show-args` shows."""
+    """What the declarations say that `--show-args` shows: those of the file itself, and of files
+    that it includes by a plain path."""
+    is_shown: bool = True
+    """Whether the file that is being followed is one of these."""
     environment: dict[str, str] = field(default_factory=dict)
     programs: list[Program] = field(default_factory=list)
     included: list[Path] = field(default_factory=list)
@@ -198,7 +201,7 @@ class DeclareLaunchArgument(Action):
         self.name, self.said = name, said
 
     def tell(self, told: Described) -> None:
-        if not told.included:
+        if told.is_shown:
             told.declared[self.name] = self.said
         if self.name not in told.arguments:
             assert "default_value" in self.said, f"argument {self.name} is required"
@@ -299,7 +302,10 @@ class IncludeLaunchDescription(Action):
             told.arguments[name] = text(value, told)
         path = Path(text(self.source.path, told))
         told.included.append(path)
+        was_shown = told.is_shown
+        told.is_shown = was_shown and isinstance(self.source.path, str)
         _follow(path, told)
+        told.is_shown = was_shown
 
 
 class LaunchDescription:

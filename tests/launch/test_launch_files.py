@@ -23,7 +23,7 @@ REQUIRED = {
     "evaluate": {"policy": "runs/a"},
 }
 EXPECTED = {
-    "twin", "real", "cameras", "teleop_record", "train_residual", "evaluate", "calibrate"
+    "twin", "real", "robot", "cameras", "teleop_record", "train_residual", "evaluate", "calibrate"
 }  # fmt: skip
 
 
