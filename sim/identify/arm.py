@@ -79,7 +79,7 @@ def arm_parameters(
 
 
 def arm_scene(robot: RobotSpec, share: float = 1.0) -> mujoco.MjSpec:
-    """The nominal twin of a robot: its arms above a table, and nothing else.
+    """The nominal twin of a robot: its arms above a table, nothing else, and no contacts.
 
     Args:
         robot: Arms whose masses are a Panda's.
@@ -89,6 +89,9 @@ def arm_scene(robot: RobotSpec, share: float = 1.0) -> mujoco.MjSpec:
         ConfigError: An arm has other joints than a Panda, or the share is not in (0, 1].
     """
     spec = empty_scene(f"{robot.name} alone")
+    # Motions that identify keep clear of everything; looking for contacts costs half again.
+    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT
+    spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
     for arm in robot.arms:
         if arm.dof != len(DRIVE_STIFFNESS):
             raise ConfigError(

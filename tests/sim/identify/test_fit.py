@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from small_arm import measured, short_motion, truth, unknowns
+
+from robot_rl.errors import DataError
+from sim.identify.arm import arm_parameters
+from sim.identify.fit import fit_residuals, held_out_errors, identify
+from sim.identify.hidden import nominal_arm
+from sim.identify.least_squares import LeastSquaresCfg
+from sim.identify.parameters import ParameterSet
+from sim.identify.posterior import Posterior
+
+ONE_START = LeastSquaresCfg(starts=1, candidates=0)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Posterior:
+    return identify(nominal_arm()[0], unknowns(), [measured(truth(), short_motion())])
+
+
+def test_the_truth_is_found_within_its_intervals(fitted: Posterior) -> None:
+    known = unknowns()
+    assert fitted.is_trusted
+    assert fitted.at_bound == ()
+    assert fitted.details["agreeing_starts"] == 3
+    z = (fitted.mean - known.to_coordinates(truth())) / fitted.std
+    assert np.abs(z).mean() < 1.6
+    assert abs(fitted.values[known.index("delay")] - truth()[known.index("delay")]) < 1e-3
+    np.testing.assert_allclose(fitted.values[0], truth()[0], rtol=0.1)
+
+
+def test_unseen_motions_are_predicted_far_better_than_by_the_nominal(fitted: Posterior) -> None:
+    unseen = [measured(truth(), short_motion(5), seed=9)]
+    (errors,) = held_out_errors(nominal_arm()[0], fitted, unseen)
+    assert errors.gain > 10
+    assert errors.fitted_rms < 1e-4
+
+
+def test_two_motions_tell_more_than_one(fitted: Posterior) -> None:
+    both = [measured(truth(), short_motion(s), seed=s) for s in (0, 5)]
+    again = identify(nominal_arm()[0], unknowns(), both, ONE_START)
+    assert (again.std < fitted.std).all()
+    assert len(again.details["measurements"]) == 2
+
+
+def test_a_twin_that_is_built_otherwise_gets_no_intervals() -> None:
+    """The measured arm has gains that the fitted one lacks, and may not change."""
+    spec, robot = nominal_arm(share=0.11)
+    known = unknowns()
+    known.prepare(spec)
+    model = spec.compile()
+    known.apply(model, truth())
+    from sim.identify.play import play_motion
+
+    other = play_motion(model, robot, short_motion())
+    found = identify(nominal_arm()[0], known, [other], ONE_START)
+    assert found.chi2 > 1.5
+    assert found.interval("delay") is None
+    assert "something moves that the twin does not have" in found.verdict
+    np.testing.assert_array_less(
+        np.sqrt(np.diag(found.covariance))[:-1] * 1.05, found.std[:-1] + 1e-9
+    )
+
+
+def test_what_motion_cannot_tell_is_named_and_not_guessed() -> None:
+    """A gravity-compensated arm moves alike whatever constant its encoders add."""
+    spec, robot = nominal_arm()
+    every = arm_parameters(spec.compile(), robot.arms, ("armature", "encoder_bias"))
+    known = every.subset(["arm_joint4.armature", "arm_joint1.encoder_bias"])
+    values = known.from_dict({"arm_joint4.armature": 0.3})
+    spec, robot = nominal_arm()
+    model = spec.compile()
+    known.apply(model, values)
+    from sim.identify.play import play_motion
+
+    found = identify(
+        nominal_arm()[0], known, [play_motion(model, robot, short_motion())], ONE_START
+    )
+    assert [one.words for one in found.unidentifiable] == [
+        "arm_joint1's encoder_bias: not from these data"
+    ]
+    assert found.std[1] > 0.5 * known.prior_std[1]
+    np.testing.assert_allclose(found.values[0], 0.3, rtol=0.05)
+
+
+def test_fewer_numbers_than_unknowns_are_refused() -> None:
+    known: ParameterSet = unknowns()
+    with pytest.raises(DataError, match="3 numbers were measured, but 7 parameters"):
+        fit_residuals(known, lambda x: x[:, :3] - known.prior_mean[:3], ONE_START)
