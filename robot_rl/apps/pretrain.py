@@ -20,10 +20,12 @@ from robot_rl.config import config_hash
 from robot_rl.env.features import camera_shapes
 from robot_rl.errors import ConfigError
 from robot_rl.learn.bc import BCCfg, fit
+from robot_rl.learn.calql import CalQLCfg
 from robot_rl.learn.candidates import fit_normaliser
 from robot_rl.learn.carry_over import KIND
 from robot_rl.learn.deploy import policy_of
 from robot_rl.learn.diagnostics import diagnose
+from robot_rl.learn.methods import ResidualCfg
 from robot_rl.learn.pretrain import PretrainCfg, Pretrainer
 from robot_rl.learn.progress import Progress
 from robot_rl.learn.record import RunRecord
@@ -64,8 +66,16 @@ class Cfg:
     """Evaluation seeds on which what is deployed is measured, in such twins; 0 for none."""
     bc: BCCfg = field(default_factory=BCCfg)
     """How a base is cloned where none is given."""
-    pretrain: Annotated[PretrainCfg, tyro.conf.arg(name="")] = field(default_factory=PretrainCfg)
-    """What is learned, and how."""
+    offline_updates: int = PretrainCfg.offline_updates
+    """Updates from demonstrations, data and what the base gathered, before acting."""
+    prior_share: float = PretrainCfg.prior_share
+    """Share of --data in what is not drawn from demonstrations."""
+    calql: CalQLCfg = field(default_factory=CalQLCfg)
+    """The conservative term of the offline updates."""
+    learn: Annotated[ResidualCfg, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: PretrainCfg().learn
+    )
+    """The learner as it acts in the twins; its warm-up is what the base gathers there."""
 
     def __post_init__(self) -> None:
         """Refuse counts that mean nothing."""
@@ -74,12 +84,23 @@ class Cfg:
                 f"scenes is {self.scenes} and eval_episodes {self.eval_episodes}, but must be at "
                 "least 1 and 0."
             )
+        _ = self.pretrain  # refuses what it must
+
+    @property
+    def pretrain(self) -> PretrainCfg:
+        """What is learned, and how."""
+        return PretrainCfg(
+            learn=self.learn,
+            calql=self.calql,
+            offline_updates=self.offline_updates,
+            prior_share=self.prior_share,
+        )
 
     @property
     def folder(self) -> Path:
         """Where the pretraining lies."""
         task = self.env.split(":")[-1].replace("/", "-")
-        return self.out or Path("runs") / f"{task}-{KIND}-s{self.pretrain.learn.seed}"
+        return self.out or Path("runs") / f"{task}-{KIND}-s{self.learn.seed}"
 
 
 def main(cfg: Cfg) -> int:
@@ -101,7 +122,7 @@ def main(cfg: Cfg) -> int:
     finally:
         env.close()
     twins = None if cfg.twin == NO_TWIN else make_scenes(cfg.env, cfg.twin, cfg.scenes)
-    steps = cfg.pretrain.learn.steps if twins is not None else 0
+    steps = cfg.learn.steps if twins is not None else 0
     with RunFolder.create(
         cfg.folder, _config(cfg, demos, prior), resume=cfg.resume, steps=steps
     ) as run:
@@ -158,7 +179,7 @@ def _start(
                 base = fit(
                     cfg.bc,
                     demos,
-                    seed=cfg.pretrain.learn.seed,
+                    seed=cfg.learn.seed,
                     progress=lambda step, loss: progress.update(step, loss=loss),
                 )
         folder.pack(Start(base=base, demos=demos, norm=norm))
@@ -183,10 +204,8 @@ def _config(cfg: Cfg, demos: Sequence[Trajectory], prior: Sequence[Trajectory]) 
         "twin": twin,
         "scenes": cfg.scenes if cfg.twin != NO_TWIN else None,
         "eval_episodes": cfg.eval_episodes,
-        "learn": cfg.pretrain.learn,
-        "pretrain": {
-            "offline_updates": cfg.pretrain.offline_updates,
-            "calql": cfg.pretrain.calql,
-            "prior_share": cfg.pretrain.prior_share,
-        },
+        "learn": cfg.learn,
+        "offline_updates": cfg.offline_updates,
+        "prior_share": cfg.prior_share,
+        "calql": cfg.calql,
     }

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from robot_rl.apps.page import card, details, duration, interval, pairs, rate, tile, write_page
+from robot_rl.apps.report_attempts import attempts
 from robot_rl.apps.report_judge import verdicts
 from robot_rl.apps.report_offline import offline
 from robot_rl.apps.report_parts import evaluations, executed, metrics, success, videos
@@ -58,6 +59,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
             executed(record, summary),
             verdicts(record),
             videos(record),
+            attempts(record),
             offline(record),
             metrics(record),
             evaluations(record),

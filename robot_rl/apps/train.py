@@ -21,6 +21,7 @@ from robot_rl.apps.judging import SPARSE, RewardName, source_of, watched_of
 from robot_rl.apps.measure import measure
 from robot_rl.apps.outcome import finish
 from robot_rl.apps.ports import PortCfg, PortName, is_task_file, make_env
+from robot_rl.apps.reset_free import UndoCfg, practise, undo_task
 from robot_rl.apps.sight import EYES_FILE, admit_sight, eyes_of
 from robot_rl.apps.split import act_and_learn
 from robot_rl.apps.threads import use_one_thread
@@ -99,6 +100,8 @@ class Cfg:
     """How many of the task's frozen evaluation seeds measure the base and what is deployed."""
     videos: int = 4
     """Episodes to film at the end."""
+    undo: UndoCfg = field(default_factory=UndoCfg)
+    """Learning without resets: a second policy undoes what the first has done."""
     bc: BCCfg = field(default_factory=BCCfg)
     """How a base is cloned where none is given."""
     eyes: EyesightCfg = field(default_factory=EyesightCfg)
@@ -126,6 +129,14 @@ class Cfg:
                 "pretraining is learned on by ours, fast or filtered-bc."
             )
         judge = RewardName.parse(self.reward).judge
+        if self.undo.task:
+            undo_task(self.undo.task, self.env)
+            is_other = self.pretrained or judge or self.method in WITHOUT_BASE
+            if self.engine == "split" or is_other or not (self.base or self.demos):
+                raise ConfigError(
+                    f"undo is '{self.undo.task}': learning without resets is of a method with a "
+                    "base, in one process (--engine inline), by the tasks' own predicates."
+                )
         if judge is not None and self.pretrained is not None:
             raise ConfigError(
                 f"reward is '{self.reward}', but from is '{self.pretrained}', whose critics know "
@@ -159,6 +170,7 @@ def preset(arguments: Sequence[str]) -> Cfg:
     for option in ("--method", "--base", "--demos", "--port"):
         look.add_argument(option, default="")
     look.add_argument("--from", default="", dest="pretrained")
+    look.add_argument("--undo.task", default="", dest="undo")
     asked, _ = look.parse_known_args([*arguments])
     method = asked.method if asked.method in Method.__args__ else "ours"
     learn = learner_of(method, has_base=bool(asked.base or asked.demos or asked.pretrained))
@@ -167,7 +179,7 @@ def preset(arguments: Sequence[str]) -> Cfg:
     if asked.port != "ros":
         return Cfg(env=tyro.MISSING, learn=learn)
     # A robot goes on while another process learns, and its evaluations take its own time.
-    engine = "inline" if asked.pretrained else "split"
+    engine = "inline" if asked.pretrained or asked.undo else "split"
     robot = {"engine": engine, "max_lag": None, "eval_episodes": 20, "videos": 0}
     return Cfg(env=tyro.MISSING, learn=learn, **robot)
 
@@ -207,7 +219,9 @@ def main(cfg: Cfg) -> int:
                 base = base.policy if isinstance(base, SeeingPolicy) else base
             if cfg.clones_base:
                 base = _cloned(cfg, run, demos)
-            if cfg.engine == "split":
+            if cfg.undo.task:
+                done, step = _practise(cfg, run, env, base, demos)
+            elif cfg.engine == "split":
                 done, step = _split(cfg, run, env, eyes, base, demos)
             else:
                 source = source_of(
@@ -292,6 +306,8 @@ def _config(cfg: Cfg, demos: Sequence[Trajectory]) -> dict[str, Any]:
     if (reward := RewardName.parse(cfg.reward)).judge is not None:
         apart |= {"reward": cfg.reward, "judge": reward.digest()}
         apart |= {"judging": cfg.judging, "retrain": cfg.retrain}
+    if cfg.undo.task:
+        apart |= {"undo": cfg.undo}
     if cfg.pretrained is not None:
         apart |= {"from": str(cfg.pretrained), "carry": cfg.carry}
     if cfg.port == "ros":
@@ -321,6 +337,31 @@ def _cloned(cfg: Cfg, run: RunFolder, demos: Sequence[Trajectory]) -> BasePolicy
             )
         save_policy(base, folder)
     return load_policy(folder)
+
+
+def _practise(
+    cfg: Cfg,
+    run: RunFolder,
+    env: gym.Env[Any, Any],
+    base: BasePolicy | None,
+    demos: Sequence[Trajectory],
+) -> tuple[Candidates, int]:
+    """Learn there and back without resets; see `_split`."""
+    assert base is not None  # it was given, or cloned
+    both = practise(
+        cfg.undo,
+        cfg.learn,
+        run,
+        env.unwrapped,
+        base,
+        demos,
+        task=cfg.env,
+        port=cfg.port,
+        bc=cfg.bc,
+        seeds=eval_seeds(cfg.env)[: cfg.eval_episodes],
+        resume=cfg.resume,
+    )
+    return both.forward, both.step
 
 
 def _split(

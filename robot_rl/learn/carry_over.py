@@ -112,7 +112,7 @@ class Pretrained:
                 f"what {self.path} learned does not fit this learner: {error} Give the options of "
                 "that pretraining (agent, td3.*, chooser.*, candidates) to this run, too."
             ) from error
-        learner.agent.scale = float(state["scale"])
+        learner.trust.load_state(state["trust"])
         learner.is_warm = True
         if learner.imitation is not None:
             learner.imitation.rebase(learner.replay.demos)
@@ -144,7 +144,7 @@ class Pretrained:
 def _successes(arrays: Mapping[str, np.ndarray]) -> list[list[int]]:
     """Rows [start, stop) of the episodes that ended with a reward."""
     stops = np.flatnonzero(arrays["left"] == 0) + 1
-    starts = np.r_[0, stops[:-1]]
+    starts = np.r_[0, stops][:-1]
     return [
         [int(start), int(stop)]
         for start, stop in zip(starts, stops, strict=True)

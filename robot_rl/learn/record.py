@@ -16,7 +16,7 @@ from robot_rl.learn.jsonl import read_lines
 
 __all__ = ["LOGS", "RunRecord", "read_json"]
 
-LOGS = ("metrics", "evals", "episodes", "clock", "offline")
+LOGS = ("metrics", "evals", "episodes", "clock", "offline", "attempts")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +32,7 @@ class RunRecord:
     episodes: Sequence[Mapping[str, Any]]
     clock: Sequence[Mapping[str, Any]]
     offline: Sequence[Mapping[str, Any]] = ()  # of learning without acting, by update
+    attempts: Sequence[Mapping[str, Any]] = ()  # there and back, where nobody resets the scene
 
     @classmethod
     def read(cls, path: Path) -> "RunRecord":

@@ -6,6 +6,7 @@
                 episodes.jsonl    {"step", "episode", "success", "length", "behaviour", ...}
                 clock.jsonl       {"step", "wall_s", "cpu_s"}         what those steps cost
                 offline.jsonl     {"update", ...floats}               learning without acting
+                attempts.jsonl    {"step", "direction", "success", "resets", "robot_s"}
                 status.json       running | finished | failed | interrupted, and how far
                 tb/ checkpoints/ videos/ report.html
 
@@ -129,6 +130,10 @@ class RunFolder:
         values = {key: float(value) for key, value in metrics.items()}
         self._logs["offline"].append({"update": int(update), **values})
         self.reached(self._status["step"])
+
+    def log_attempt(self, step: int, fields: Mapping[str, Any]) -> None:
+        """Add one attempt, there or back; its step counts both."""
+        self._append("attempts", step, fields)
 
     def log_episode(self, step: int, fields: Mapping[str, Any]) -> None:
         """Add one executed episode that ended at `step`.

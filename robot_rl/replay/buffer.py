@@ -187,7 +187,8 @@ class TransitionBuffer:
 
     def _episodes(self) -> list[slice]:
         ends = np.flatnonzero(self._left[: self.rows] == 0) + 1
-        return [slice(a, b) for a, b in zip(np.r_[0, ends[:-1]], ends, strict=True)]
+        starts = np.r_[0, ends][:-1]
+        return [slice(a, b) for a, b in zip(starts, ends, strict=True)]
 
     def _batch(self, rows: I64, horizon: int, executed: F32) -> Batch:
         total, discount = self._return[horizon]

@@ -32,6 +32,7 @@ def _lazy(module: str, name: str) -> "Callable[..., Twin]":
 TASKS: "dict[str, Callable[..., Twin]]" = {
     "reach": _lazy("reach", "ReachTwin"),
     "push": _lazy("push", "PushTwin"),
+    "push-back": _lazy("push_back", "PushBackTwin"),
     "pick-lift": _lazy("pick_lift", "PickLiftTwin"),
     "drawer": _lazy("drawer", "DrawerTwin"),
     "bimanual-lift": _lazy("bimanual_lift", "BimanualLiftTwin"),

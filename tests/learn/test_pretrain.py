@@ -199,7 +199,7 @@ def test_what_was_learned_goes_along_and_a_few_episodes_may_overrule_it(done):
     pretrained.hand_over(learner, CarryOverCfg(evidence=5.0, share=0.4))
     assert np.array_equal(learner.agent.actor.flat, source.agent.actor.flat)
     assert np.array_equal(learner.imitation.ensemble.net.flat, source.imitation.ensemble.net.flat)
-    assert learner.is_warm and learner.agent.scale == source.agent.scale
+    assert learner.is_warm and learner.trust.state() == source.trust.state()
     assert all(record.trials <= 5.0 + 1e-9 for record in learner.evidence.records.values())
     prior = learner.replay.prior
     assert prior.rows == source.replay.own.rows + source.replay.prior.rows

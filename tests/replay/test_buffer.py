@@ -168,3 +168,9 @@ def test_what_was_still_to_come_follows_the_verdict():
     np.testing.assert_array_equal(again.sample(50, np.random.default_rng(0)).to_go, batch.to_go)
     buffer.correct(slice(0, 5), success=False, terminated=False)
     assert not buffer.sample(50, rng).to_go.any()
+
+
+def test_an_empty_buffer_is_restored_empty():
+    buffer = filled()
+    buffer.load_arrays(filled().arrays())
+    assert buffer.rows == buffer.num_transitions == 0
