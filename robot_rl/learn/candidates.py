@@ -130,8 +130,9 @@ class Candidates:
         name = self._who_acts(step)
         is_noisy = self._is_warming_up(step) and episode % 2 == 1
         if name == "residual" and self.cfg.always is None:
-            is_noisy = self.rng.random() < self.cfg.explore_share
-            driver = self.driver(name, explore=is_noisy)
+            explores = self.rng.random() < self.cfg.explore_share
+            driver = self.driver(name, explore=explores)
+            is_noisy = explores and self.cfg.explore_share < 1
         else:
             driver = self.driver(name, explore=True)
         if is_noisy and name == "base":

@@ -71,7 +71,7 @@ class ResidualCfg:
     it)."""
     explore_share: float = 0.5
     """Share of the residual's episodes with exploration noise. The others show what it is worth,
-    and they alone count as evidence."""
+    and they alone count as evidence; at 1 there are no others, and all count."""
     refresh_every: int = 2_500
     """Steps between fits of the imitation."""
     refresh: BCCfg = field(default_factory=lambda: BCCfg(steps=1_000))

@@ -39,10 +39,12 @@ CHANGES: dict[str, dict[str, Any]] = {  # of ResidualCfg, nested by dots
     "no phase": {"td3.see_phase": False},
     "no zero init": {"td3.zero_init": False},
     "no pull to zero": {"td3.pull": 0.0},
+    "no own successes beside demos": {"add_successes": False},
+    "noisy episodes as evidence": {"explore_share": 1.0},
     "SAC residual": {"agent": "sac"},
     **{
         f"fixed scale {scale}": {"scale": scale, "max_scale": scale, "fixed_trust": True}
-        for scale in (0.05, 0.1, 0.2, 0.4, 0.8)
+        for scale in (0.05, 0.1, 0.2, 0.4, 0.8)  # and a pull that stays as firm as it starts
     },
     **{f"UTD {utd}": {"utd": float(utd)} for utd in (1, 2, 8)},
     "no imitation": without("imitation"),
