@@ -1,8 +1,10 @@
 """`robot-rl reward train`: demonstrations and failures in, a judge of progress and success out."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import tyro
@@ -13,15 +15,19 @@ from robot_rl.apps.reward_tables import figure_rows
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.config import save_config, to_plain
 from robot_rl.errors import ConfigError, DataError
+from robot_rl.learn.eyesight import EyesightCfg, fit_eyes
 from robot_rl.learn.progress import Progress
+from robot_rl.policy.eyes import Eyes
+from robot_rl.replay.trajectory import Trajectory
 from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import DetectorCfg, Evidence, Gate, SuccessDetector, fit_detector
 from robot_rl.reward.embedded import Fitted, fit_embedded
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
+from robot_rl.reward.episodes import cameras_of
 from robot_rl.reward.evaluation import Case, evaluate
 from robot_rl.reward.saved import MODEL_FILE, read_model
 
-__all__ = ["Cfg", "main"]
+__all__ = ["Cfg", "learned_eyes", "main"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,8 @@ class Cfg:
     """Numbers of the state vector that must lie where demonstrations end, such as a gripper's."""
     model: EmbeddedCfg = field(default_factory=EmbeddedCfg)
     """The model."""
+    eyes: EyesightCfg = field(default_factory=EyesightCfg)
+    """The encoder of images, if there are some: trained on the demonstrations before all else."""
     detector: DetectorCfg = field(default_factory=DetectorCfg)
     """Hold time and earliest success; threshold and calibration are fitted."""
 
@@ -50,15 +58,19 @@ def main(cfg: Cfg) -> int:
     data = lessons(cfg.data, cfg.task)
     version = read_model(cfg.out).version + 1 if (cfg.out / MODEL_FILE).exists() else 1
     wins = sum(lesson.success for lesson in data)
+    began_s = time.process_time()
+    eyes = learned_eyes(data, cfg.eyes, seed=cfg.seed)
     total = cfg.model.members * cfg.model.steps
     with Progress("reward", total) as progress:
         fitted = fit_embedded(
             data,
             cfg.model,
+            eyes=eyes,
             seed=cfg.seed,
             version=version,
             progress=lambda step, loss: progress.update(step, loss=f"{loss:.3f}"),
         )
+    cpu_s = time.process_time() - began_s
     gates = (*cfg.detector.gates, *_gates(cfg.gates, data))
     detector = fit_detector(fitted.held_out, replace(cfg.detector, gates=gates))
     fitted.model.save(cfg.out)
@@ -68,10 +80,21 @@ def main(cfg: Cfg) -> int:
     save_config(cfg.out / "training.json", {"cfg": to_plain(cfg), "held_out": figures})
     out.line(
         f"{cfg.out}: {fitted.model.model_id} version {version}, from {wins} successes and "
-        f"{len(data) - wins} failures in {fitted.cpu_s:.0f} CPU-s. "
+        f"{len(data) - wins} failures in {cpu_s:.0f} CPU-s. "
         f"Next: robot-rl reward eval {cfg.out} <other episodes>"
     )
     return 0
+
+
+def learned_eyes(data: Sequence[Lesson], cfg: EyesightCfg, *, seed: int) -> Eyes | None:
+    """An encoder that the demonstrations among these episodes train; None without images."""
+    demos = [cast(Trajectory, lesson.episode) for lesson in data if lesson.success]
+    if not demos or not cameras_of(demos[0]):
+        return None
+    with Progress("eyes", cfg.steps) as progress:
+        return fit_eyes(
+            cfg, demos, seed=seed, progress=lambda n, loss: progress.update(n, loss=f"{loss:.3f}")
+        )
 
 
 def _gates(numbers: tuple[int, ...], data: list[Lesson]) -> tuple[Gate, ...]:

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from robot_rl.errors import DataError
+from robot_rl.policy.eyes import Eyes
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
 from robot_rl.reward.episodes import RecordedEpisode, cameras_of, success_s, time_share
 from robot_rl.reward.familiarity import thumbnails
@@ -22,7 +23,15 @@ from robot_rl.reward.network import IMAGE_PX
 from robot_rl.reward.text import text_vector
 from robot_rl.types import F32, F64, I64, U8
 
-__all__ = ["Corpus", "Lesson", "done_labels", "rewound_rows", "shrink", "window_rows"]
+__all__ = [
+    "Corpus",
+    "Lesson",
+    "done_labels",
+    "image_sizes",
+    "rewound_rows",
+    "shrink",
+    "window_rows",
+]
 
 _ROUNDING_S = 1e-6
 
@@ -36,13 +45,18 @@ class Lesson:
     success: bool
 
 
-def shrink(images: U8) -> U8:
-    """Images (n, h, w, 3) at the size of the network, (n, 64, 64, 3), by means of fields."""
-    if images.shape[1:3] == (IMAGE_PX, IMAGE_PX):
+def shrink(images: U8, height: int = IMAGE_PX, width: int = IMAGE_PX) -> U8:
+    """Images (n, h, w, 3) at the size that is looked at, (n, height, width, 3), by field means."""
+    if images.shape[1:3] == (height, width):
         return images
     pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
-    small = functional.adaptive_avg_pool2d(pixels, IMAGE_PX)
+    small = functional.adaptive_avg_pool2d(pixels, (height, width))
     return small.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def image_sizes(eyes: Eyes | None) -> dict[str, tuple[int, int]]:
+    """Height and width of the images that eyes look at, by camera."""
+    return {} if eyes is None else {name: (h, w) for name, h, w in eyes.cfg.cameras}
 
 
 def window_rows(stamps_s: F64, frames: int, gap_s: float) -> I64:
@@ -83,8 +97,10 @@ class Corpus:
     """N frames of E episodes.
 
     Attributes:
-        vector: float32 (N, D), state vectors as recorded.
-        images: Per camera uint8 (N, 64, 64, 3).
+        proprio: float32 (N, d), state vectors as recorded.
+        vector: float32 (N, D), the same with what eyes say of the images, if there are eyes.
+        images: Per camera uint8 (N, h, w, 3), of the size that is looked at.
+        cameras: Those that networks look at themselves: none if there are eyes.
         thumbs: Per camera float32 (N, 192), see `thumbnails`.
         stamps_s: float64 (N,).
         episode: int64 (N,), 0 ... E - 1.
@@ -96,8 +112,10 @@ class Corpus:
         tasks: The instructions.
     """
 
+    proprio: F32
     vector: F32
     images: dict[str, U8]
+    cameras: tuple[str, ...]
     thumbs: dict[str, F32]
     stamps_s: F64
     episode: I64
@@ -110,8 +128,8 @@ class Corpus:
     tasks: tuple[str, ...]
 
     @classmethod
-    def of(cls, lessons: Sequence[Lesson], cfg: EmbeddedCfg) -> "Corpus":
-        """Lay out episodes, labelled as `cfg` says.
+    def of(cls, lessons: Sequence[Lesson], cfg: EmbeddedCfg, eyes: Eyes | None = None) -> "Corpus":
+        """Lay out episodes, labelled as `cfg` says and seen through `eyes` if there are some.
 
         Raises:
             DataError: No success among them, or they differ in state vector or cameras.
@@ -130,10 +148,12 @@ class Corpus:
         lengths = np.array([len(lesson.episode.t_s) for lesson in lessons])
         last = np.cumsum(lengths) - 1
         cameras = cameras_of(lessons[0].episode)
+        sizes = image_sizes(eyes)
+        proprio = np.concatenate([np.asarray(x.episode.obs["state"], np.float32) for x in lessons])
         images, thumbs = {}, {}
         for name in cameras:
             shots = [np.asarray(x.episode.obs[name], np.uint8) for x in lessons]
-            images[name] = np.concatenate([shrink(shot) for shot in shots])
+            images[name] = np.concatenate([shrink(shot, *sizes.get(name, ())) for shot in shots])
             thumbs[name] = np.concatenate([thumbnails(shot) for shot in shots])
         stamps = [np.asarray(lesson.episode.t_s, np.float64) for lesson in lessons]
         shares = [
@@ -142,10 +162,10 @@ class Corpus:
         labels = [done_labels(x.episode, x.success, cfg) for x in lessons]
         tasks = tuple(dict.fromkeys(lesson.task for lesson in lessons))
         return cls(
-            vector=np.concatenate(
-                [np.asarray(x.episode.obs["state"], np.float32) for x in lessons]
-            ),
+            proprio=proprio,
+            vector=proprio if eyes is None else eyes.see_all(proprio, images),
             images=images,
+            cameras=tuple(cameras) if eyes is None else (),
             thumbs=thumbs,
             stamps_s=np.concatenate(stamps),
             episode=np.repeat(np.arange(len(lessons)), lengths),

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from robot_rl.config import from_plain, to_plain
 from robot_rl.errors import CheckpointError, DataError
+from robot_rl.policy.eyes import Eyes
 from robot_rl.policy.module_arrays import load_module, module_arrays
-from robot_rl.reward.corpus import Corpus, Lesson, shrink, window_rows
+from robot_rl.policy.saved import under
+from robot_rl.reward.corpus import Corpus, Lesson, image_sizes, shrink, window_rows
 from robot_rl.reward.detector import Evidence
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
 from robot_rl.reward.episodes import Goal, query_of
@@ -29,12 +31,13 @@ from robot_rl.reward.progress import Bool, Capabilities, ProgressEstimate, Progr
 from robot_rl.reward.saved import SavedModel, digest_of, read_model, write_model
 from robot_rl.reward.text import text_vector
 from robot_rl.reward.training import Scaling, train_member
-from robot_rl.types import F32, I64, U8
+from robot_rl.types import F32, F64, I64, U8
 
 __all__ = ["EmbeddedModel", "Fitted", "fit_embedded"]
 
 KIND = "embedded"
 PROPRIO = "proprio"
+EYES = "eyes."
 Gates = Mapping[str, Familiarity]
 _SAME_TASK = 0.9  # cosine of instructions that are called equal
 _PER_PASS = 256  # frames encoded at once
@@ -61,6 +64,7 @@ def fit_embedded(
     lessons: Sequence[Lesson],
     cfg: EmbeddedCfg | None = None,
     *,
+    eyes: Eyes | None = None,
     seed: int = 0,
     version: int = 1,
     progress: Callable[[int, float], None] | None = None,
@@ -70,6 +74,8 @@ def fit_embedded(
     Args:
         lessons: Demonstrations and failures; at least two successes of every task.
         cfg: How.
+        eyes: A frozen encoder of the images; without one the networks learn to see by themselves,
+            which takes ten times as long.
         seed: Of weights, windows and disturbances.
         version: Of the model; must rise with every retraining.
         progress: Called with (gradient steps done over all networks, loss).
@@ -79,7 +85,7 @@ def fit_embedded(
         NonFiniteError: Training diverged.
     """
     cfg, began = cfg or EmbeddedCfg(), time.process_time()
-    corpus = Corpus.of(lessons, cfg)
+    corpus = Corpus.of(lessons, cfg, eyes)
     scaling = Scaling.fit(corpus.vector)
     fold = _folds(corpus, cfg.folds)
     nets, goals, ends = [], [], []
@@ -100,6 +106,7 @@ def fit_embedded(
         cfg=cfg,
         version=version,
         nets=nets,
+        eyes=eyes,
         scaling=scaling,
         goals=_goals(corpus, np.array(goals)),
         gates=_gates(corpus, np.ones(len(corpus), bool), cfg.familiar),
@@ -157,14 +164,14 @@ def _goal_rows(corpus: Corpus, kept: I64, seed: int) -> list[int]:
 def _goals(corpus: Corpus, rows: I64) -> dict[str, np.ndarray]:
     """What the goals (members, tasks) look like."""
     images = {name: shots[rows] for name, shots in corpus.images.items()}
-    return {PROPRIO: corpus.vector[rows], **images}
+    return {PROPRIO: corpus.proprio[rows], **images}
 
 
 def _gates(corpus: Corpus, rows: Bool, slack: float) -> dict[str, Familiarity]:
     """What these frames (N,) look like to each source: the state vector, and each camera."""
     sources = {name: (thumbs, 0.02) for name, thumbs in corpus.thumbs.items()}
-    if corpus.vector.shape[1]:
-        sources[PROPRIO] = (corpus.vector, 0.01)
+    if corpus.proprio.shape[1]:
+        sources[PROPRIO] = (corpus.proprio, 0.01)
     return {
         name: Familiarity.fit(values[rows], corpus.episode[rows], slack=slack, floor=floor)
         for name, (values, floor) in sources.items()
@@ -182,6 +189,7 @@ class EmbeddedModel:
         cfg: EmbeddedCfg,
         version: int,
         nets: Sequence[ProgressNet],
+        eyes: Eyes | None,
         scaling: Scaling,
         goals: Mapping[str, np.ndarray],
         gates: Gates,
@@ -189,7 +197,7 @@ class EmbeddedModel:
         tasks: Sequence[str],
     ) -> None:
         self.cfg, self.version, self.tasks = cfg, version, tuple(tasks)
-        self._nets, self._scaling = list(nets), scaling
+        self._nets, self._eyes, self._scaling = list(nets), eyes, scaling
         self._goals, self._gates, self._ends = dict(goals), gates, list(ends)
         self._texts = np.stack([text_vector(task) for task in tasks])
         self.model_id = f"{KIND}-{digest_of(self._arrays())[:8]}"
@@ -197,7 +205,7 @@ class EmbeddedModel:
     @property
     def cameras(self) -> tuple[str, ...]:
         """The cameras that it looks at."""
-        return self._nets[0].cameras
+        return self._nets[0].cameras if self._eyes is None else tuple(self._eyes.cameras)
 
     # Judging ----------------------------------------------------------------------------------
 
@@ -234,9 +242,16 @@ class EmbeddedModel:
         if likeness.max() < _SAME_TASK:
             return ProgressEstimate.invalid(len(query), **who)
         valid = _farthest(self._gates, described) <= 1.0
+        task = int(likeness.argmax())
         with torch.no_grad():
+            seen = self._see(query.proprio, query.frames)
+            start = self._see(*self._start(query))
+            goals = [self._see(*self._goal(query, member, task)) for member in members]
             logits = torch.stack(
-                [self._logits(query, member, int(likeness.argmax())) for member in members]
+                [
+                    self._logits(self._nets[k], query.stamps_s, (seen, start, goal), task)
+                    for k, goal in zip(members, goals, strict=True)
+                ]
             )
         unlike = [np.maximum(_farthest(self._ends[k], described) - 1, 0) for k in members]
         shares = logits[:, :, :BINS].softmax(2)
@@ -254,7 +269,7 @@ class EmbeddedModel:
     def _check(self, query: ProgressQuery) -> None:
         """Refuse a query that cannot be looked at."""
         missing = [name for name in self.cameras if name not in query.frames]
-        dim = len(self._scaling.mean)
+        dim = self._proprio_dim
         width = 0 if query.proprio is None else query.proprio.shape[1]
         if missing or width != dim:
             raise DataError(
@@ -263,26 +278,36 @@ class EmbeddedModel:
                 "Use the model with the robot that it was trained on."
             )
 
-    def _logits(self, query: ProgressQuery, member: int, task: int) -> Tensor:
-        """What one network says of each frame, (T, BINS + 1)."""
-        net, frames = self._nets[member], len(query)
-        codes = self._embed(net, query.proprio, {k: query.frames[k] for k in self.cameras})
-        start = self._embed(net, *self._start(query))
-        goal = self._embed(net, *self._goal(query, member, task))
-        rows = torch.from_numpy(window_rows(query.stamps_s, self.cfg.frames, self.cfg.gap_s))
-        text = torch.from_numpy(self._texts[task]).expand(frames, -1)
-        return net(codes[rows], start.expand(frames, -1), goal.expand(frames, -1), text)
+    @property
+    def _proprio_dim(self) -> int:
+        """Length of the state vector."""
+        features = 0 if self._eyes is None else self._eyes.features
+        return len(self._scaling.mean) - features
 
-    def _embed(self, net: ProgressNet, vector: F32 | None, images: Mapping[str, U8]) -> Tensor:
-        """Codes of frames at any size, a bounded number at a time."""
+    def _see(self, vector: F32 | None, images: Mapping[str, U8]) -> Glimpse:
+        """Frames of any image size as the networks take them."""
         count = len(vector) if vector is not None else len(next(iter(images.values())))
-        z = self._scaling(np.zeros((count, 0), np.float32) if vector is None else vector)
-        parts = []
-        for low in range(0, count, _PER_PASS):
-            part = slice(low, low + _PER_PASS)
-            small = {k: torch.from_numpy(shrink(shots[part])) for k, shots in images.items()}
-            parts.append(net.embed(Glimpse(vector=z[part], images=small)))
-        return torch.cat(parts)
+        vector = np.zeros((count, 0), np.float32) if vector is None else vector
+        sizes = image_sizes(self._eyes)
+        small = {name: shrink(images[name], *sizes.get(name, ())) for name in self.cameras}
+        if self._eyes is not None:
+            return Glimpse(vector=self._scaling(self._eyes.see_all(vector, small)), images={})
+        pixels = {name: torch.from_numpy(rows) for name, rows in small.items()}
+        return Glimpse(vector=self._scaling(vector), images=pixels)
+
+    def _logits(
+        self,
+        net: ProgressNet,
+        stamps_s: F64,
+        glimpses: tuple[Glimpse, Glimpse, Glimpse],
+        task: int,
+    ) -> Tensor:
+        """What one network says of each frame, (T, BINS + 1), given frames, start and goal."""
+        count = len(stamps_s)
+        codes, start, goal = (_codes(net, seen) for seen in glimpses)
+        rows = torch.from_numpy(window_rows(stamps_s, self.cfg.frames, self.cfg.gap_s))
+        text = torch.from_numpy(self._texts[task]).expand(count, -1)
+        return net(codes[rows], start.expand(count, -1), goal.expand(count, -1), text)
 
     def _start(self, query: ProgressQuery) -> tuple[F32 | None, dict[str, U8]]:
         """The episode's first frame, as one row."""
@@ -296,7 +321,7 @@ class EmbeddedModel:
         self, query: ProgressQuery, member: int, task: int
     ) -> tuple[F32 | None, dict[str, U8]]:
         """The query's goal if it is whole, else the end of a demonstration, as one row."""
-        has_vector = query.goal_proprio is not None or not len(self._scaling.mean)
+        has_vector = query.goal_proprio is not None or not self._proprio_dim
         if has_vector and all(name in query.goal for name in self.cameras):
             vector = None if query.goal_proprio is None else query.goal_proprio[None]
             return vector, {name: query.goal[name][None] for name in self.cameras}
@@ -326,6 +351,8 @@ class EmbeddedModel:
             arrays |= gate.arrays(f"gate.{name}.")
             for k, ends in enumerate(self._ends):
                 arrays |= ends[name].arrays(f"{k}.end.{name}.")
+        if self._eyes is not None:
+            arrays |= {f"{EYES}{name}": rows for name, rows in self._eyes.arrays().items()}
         for k, net in enumerate(self._nets):
             arrays |= {f"{k}.{name}": rows for name, rows in module_arrays(net).items()}
         return arrays
@@ -337,6 +364,7 @@ class EmbeddedModel:
             "cameras": list(self.cameras),
             "tasks": list(self.tasks),
             "gates": sorted(self._gates),
+            "eyes": None if self._eyes is None else self._eyes.config(),
         }
         model = SavedModel(kind=KIND, version=self.version, config=config, arrays=self._arrays())
         return write_model(folder, model)
@@ -367,24 +395,33 @@ class EmbeddedModel:
             names = saved.config["gates"]
             return {name: Familiarity.from_arrays(arrays, f"{prefix}{name}.") for name in names}
 
+        eyes = None
+        if (sizes := saved.config.get("eyes")) is not None:
+            eyes = Eyes.restore(sizes, under(EYES, arrays))
         nets = []
         for k in range(cfg.members):
-            net = ProgressNet(len(arrays["mean"]), cameras, cfg.width).eval()
-            prefix = f"{k}."
-            load_module(
-                net, {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-            )
+            looks = cameras if eyes is None else ()
+            net = ProgressNet(len(arrays["mean"]), looks, cfg.width).eval()
+            load_module(net, under(f"{k}.", arrays))
             nets.append(net)
         return cls(
             cfg=cfg,
             version=saved.version,
             nets=nets,
+            eyes=eyes,
             scaling=Scaling(mean=arrays["mean"], std=arrays["std"]),
             goals={name: arrays[f"goal.{name}"] for name in (PROPRIO, *cameras)},
             gates=gates("gate."),
             ends=[gates(f"{k}.end.") for k in range(cfg.members)],
             tasks=saved.config["tasks"],
         )
+
+
+def _codes(net: ProgressNet, seen: Glimpse) -> Tensor:
+    """Codes (n, width) of n frames, a bounded number at a time."""
+    count = len(seen.vector)
+    parts = [torch.arange(low, min(low + _PER_PASS, count)) for low in range(0, count, _PER_PASS)]
+    return torch.cat([net.embed(seen[part]) for part in parts])
 
 
 def _farthest(gates: Gates, described: Mapping[str, F32]) -> F32:

@@ -217,13 +217,13 @@ def train_member(
     Raises:
         NonFiniteError: Training diverged.
     """
-    cameras = tuple(sorted(corpus.images))
-    net = built_with_seed(lambda: ProgressNet(corpus.vector.shape[1], cameras, cfg.width), seed)
+    sizes = (corpus.vector.shape[1], corpus.cameras, cfg.width)
+    net = built_with_seed(lambda: ProgressNet(*sizes), seed)
     sampler = _Sampler(cfg, corpus, episodes, seed)
     generator = torch.Generator().manual_seed(seed)
     frames = Glimpse(
         vector=scaling(corpus.vector),
-        images={name: torch.from_numpy(rows) for name, rows in corpus.images.items()},
+        images={name: torch.from_numpy(corpus.images[name]) for name in corpus.cameras},
     )
     texts = torch.from_numpy(corpus.texts())
     optimiser = torch.optim.AdamW(

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from robot_rl.errors import CheckpointError, ConfigError, DataError
+from robot_rl.policy.eyes import Eyes, EyesCfg
 from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import SuccessDetector, fit_detector
 from robot_rl.reward.embedded import EmbeddedModel, fit_embedded
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
 from robot_rl.reward.episodes import goal_of, query_of
+from robot_rl.reward.metrics import spearman
 from robot_rl.reward.progress import ProgressModel
 
 TASK = "Reach for the point."
@@ -110,6 +112,35 @@ def test_with_images_a_covered_lens_is_not_judged(fitted_eyes, make_reach):
     episode.obs["front"][10:] = 0
     estimate = fitted_eyes.model.score([query_of(episode, TASK)])[0]
     assert estimate.valid[:10].any() and not estimate.valid[10:].any()
+
+
+@pytest.fixture(scope="session")
+def fitted_through_eyes(make_reach):
+    eyes = Eyes(EyesCfg(state_dim=6, cameras=(("front", 32, 32),), features=8), seed=0)
+    cfg = EmbeddedCfg(steps=40, members=2, folds=2)
+    return fit_embedded(lessons(make_reach, images=True), cfg, eyes=eyes, seed=1)
+
+
+def test_through_frozen_eyes_progress_rises_and_a_covered_lens_is_not_judged(
+    fitted_through_eyes, make_reach
+):
+    model, episode = fitted_through_eyes.model, make_reach(6, images=True)
+    judged = model.score([query_of(episode, TASK)])[0].progress
+    assert spearman(judged, np.arange(len(judged))) > 0.7
+    episode.obs["front"][10:] = 0
+    covered = model.score([query_of(episode, TASK)])[0]
+    assert covered.valid[:10].any() and not covered.valid[10:].any()
+
+
+def test_a_model_keeps_its_eyes_on_the_way_to_disk_and_back(
+    fitted_through_eyes, make_reach, tmp_path
+):
+    model = fitted_through_eyes.model
+    back = EmbeddedModel.load(model.save(tmp_path / "model"))
+    query = query_of(make_reach(5, images=True), TASK, goal=model.goal(TASK))
+    before, after = model.score([query])[0], back.score([query])[0]
+    np.testing.assert_array_equal(before.progress, after.progress)
+    assert (back.model_id, back.cameras) == (model.model_id, ("front",))
 
 
 def test_images_of_any_size_are_read(fitted_eyes, make_reach):
