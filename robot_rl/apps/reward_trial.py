@@ -40,7 +40,7 @@ class TrialCfg:
     base: Path | None = None
     """Base to learn on: folder of a saved policy, of robot-rl bc, or of a run."""
     demos: str = ""
-    """Episode store with demonstrations."""
+    """Episode store with demonstrations that the learner sees, too."""
     episodes: int = 40
     """Episodes that measure what was learned."""
     seed: int = 0
@@ -53,10 +53,10 @@ class TrialCfg:
                 f"trial: steps is {self.steps} and must be at least 0; episodes is "
                 f"{self.episodes} and must be within 1 and {len(TRIAL_SEEDS)}."
             )
-        if self.steps and self.base is None and not self.demos:
+        if self.steps and self.base is None:
             raise ConfigError(
-                f"trial: steps is {self.steps}, but there is nothing to learn on. Give "
-                "--trial.base, or --trial.demos to clone one from."
+                f"trial: steps is {self.steps}, but there is no base to learn on, and cloning one "
+                "for each function would cost more than the trial. Give --trial.base."
             )
 
 
@@ -84,9 +84,7 @@ class ShortTraining:
         run, result = out / "run", out / "eval" / "result.json"
         train = ["train", "--env", self._env, "--reward", f"judge:{model}", "--out", str(run)]
         train += ["--steps", str(self.cfg.steps), "--seed", str(self.cfg.seed), "--resume"]
-        train += ["--videos", "0", "--eval-episodes", "1"]
-        if self.cfg.base is not None:
-            train += ["--base", str(self.cfg.base)]
+        train += ["--videos", "0", "--eval-episodes", "1", "--base", str(self.cfg.base)]
         if self.cfg.demos:
             train += ["--demos", self.cfg.demos]
         _run(train, out / "train.log")

@@ -191,3 +191,11 @@ def test_columns_of_recorded_episodes_are_in_si(data):
     columns = schema_from("reach", 12).columns(episode.obs["state"])
     assert 0.02 < np.linalg.norm(columns["gap_m"][0]) < 0.6
     assert np.linalg.norm(columns["gap_m"][-1]) < 0.02
+
+
+def test_a_trial_needs_a_base(data, tmp_path, capsys):
+    command = ["reward", "write", *data, "--out", str(tmp_path / "out"), "--model", "writer"]
+    with pytest.raises(SystemExit):
+        cli.main([*command, "--trial.steps", "3000"])
+    told = capsys.readouterr()
+    assert "there is no base to learn on" in " ".join((told.out + told.err).split())

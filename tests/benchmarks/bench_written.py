@@ -280,9 +280,7 @@ def main() -> None:
     rows: dict[str, object] = {"sandbox_start_ms": start_ms()}
     for task in options.tasks:
         data = stores(task, options.out)
-        trial = TrialCfg(
-            steps=options.trial_steps, base=options.trial_base, demos=str(data["train"])
-        )
+        trial = TrialCfg(steps=options.trial_steps, base=options.trial_base)
         name = f"{task}-{options.trial_steps}"
         rows[task] = search(task, data, options.out / name, trial)
     print(json.dumps(rows, indent=1))

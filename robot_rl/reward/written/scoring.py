@@ -15,7 +15,7 @@ import numpy as np
 from robot_rl.errors import DataError
 from robot_rl.reward.audit import audit, recorded_attacks, worst_of_each
 from robot_rl.reward.detector import DetectorCfg, SuccessDetector
-from robot_rl.reward.episodes import RecordedEpisode, query_of
+from robot_rl.reward.episodes import RecordedEpisode, query_of, success_s
 from robot_rl.reward.metrics import roc_auc, spearman
 from robot_rl.reward.progress import ProgressQuery
 from robot_rl.reward.written.model import Range, WrittenModel
@@ -29,6 +29,7 @@ __all__ = ["ComponentFigures", "Examples", "Figures", "examine"]
 BAR_QUANTILE = 0.25
 """An attack has fooled a function if it holds what three of four successes end with."""
 _CLOSE = 1e-6
+_ROUNDING_S = 1e-6  # stamps are sums of periods
 _DRAW = 64
 
 
@@ -40,6 +41,7 @@ class Examples:
         names: Of each episode.
         queries: Their frames.
         success: bool (E,).
+        ends_s: float64 (E,), stamps at which successes were complete; some are recorded on.
         episodes: By name, as they were recorded.
         task: The instruction.
     """
@@ -47,6 +49,7 @@ class Examples:
     names: tuple[str, ...]
     queries: tuple[ProgressQuery, ...]
     success: np.ndarray
+    ends_s: F64
     episodes: dict[str, RecordedEpisode]
     task: str
 
@@ -66,6 +69,7 @@ class Examples:
             names=tuple(episodes),
             queries=tuple(query_of(episode, task) for episode in episodes.values()),
             success=np.array([bool(episode.success) for episode in episodes.values()]),
+            ends_s=np.array([success_s(episode) for episode in episodes.values()]),
             episodes=dict(episodes),
             task=task,
         )
@@ -74,6 +78,13 @@ class Examples:
     def vectors(self) -> np.ndarray:
         """All state vectors (n, D), episode after episode."""
         return np.concatenate([q.proprio for q in self.queries if q.proprio is not None])
+
+    def order(self, values: F64, k: int) -> float:
+        """Rank correlation of values (T,) of success `k` with time; 0 for what does not vary."""
+        stamps_s = self.queries[k].stamps_s
+        way = stamps_s <= self.ends_s[k] + _ROUNDING_S
+        found = spearman(values[way], stamps_s[way])
+        return 0.0 if np.isnan(found) else found
 
     def by_episode(self, values: F64) -> list[F64]:
         """Values (n,) of all states as one array an episode."""
@@ -208,7 +219,7 @@ def _figures(
     )
     tried = sum(count for _, count, _ in by_kind.values())
     return {
-        "voc": _mean([_order(progress[k], examples.queries[k].stamps_s) for k in wins]),
+        "voc": _mean([examples.order(progress[k], k) for k in wins]),
         "auc": roc_auc(scores, labels),
         "gap": float(finals.mean() - held.mean()) if len(held) else float("nan"),
         "fooled": sum(fooled for fooled, _, _ in by_kind.values()) / max(tried, 1),
@@ -237,18 +248,12 @@ def _component(
         middle=_mean([float(part[len(part) // 2]) for part in won]),
         end=_mean([float(part[-1]) for part in won]),
         failed=_mean([float(part[-1]) for part in _of(parts, losses)]),
-        order=_mean([_order(parts[k], examples.queries[k].stamps_s) for k in wins]),
+        order=_mean([examples.order(parts[k], k) for k in wins]),
     )
 
 
 def _of(parts: Sequence[F64], rows: np.ndarray) -> list[F64]:
     return [parts[k] for k in rows]
-
-
-def _order(values: F64, stamps_s: F64) -> float:
-    """Rank correlation with time; 0 for what does not vary, which orders nothing."""
-    found = spearman(values, stamps_s)
-    return 0.0 if np.isnan(found) else found
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -31,14 +31,16 @@ def fit_verdicts(
     cfg = cfg or DetectorCfg()
     estimates = model.score(examples.queries)
     evidence = []
-    for query, estimate, won in zip(examples.queries, estimates, examples.success, strict=True):
-        done = _done(query.stamps_s, cfg.hold_s) if won else np.zeros(len(query), np.int8)
-        evidence.append(Evidence(query=query, estimate=estimate, success=bool(won), done=done))
+    for k, (query, estimate) in enumerate(zip(examples.queries, estimates, strict=True)):
+        won, done = bool(examples.success[k]), np.zeros(len(query), np.int8)
+        if won:
+            done = _done(query.stamps_s, float(examples.ends_s[k]), cfg.hold_s)
+        evidence.append(Evidence(query=query, estimate=estimate, success=won, done=done))
     return fit_detector(evidence, cfg)
 
 
-def _done(stamps_s: F64, hold_s: float) -> np.ndarray:
-    """int8 (T,) of a success: 1 done, 0 not done, -1 nobody can say."""
-    left_s = stamps_s[-1] - stamps_s
-    share = 1.0 - left_s / max(float(left_s[0]), 1e-6)
-    return np.where(left_s <= hold_s, 1, np.where(share < UNDONE_UNTIL, 0, -1)).astype(np.int8)
+def _done(stamps_s: F64, end_s: float, hold_s: float) -> np.ndarray:
+    """int8 (T,) of a success that was complete at `end_s`: 1 done, 0 not, -1 nobody can say."""
+    share = (stamps_s - stamps_s[0]) / max(end_s - float(stamps_s[0]), 1e-6)
+    is_done = stamps_s >= end_s - hold_s
+    return np.where(is_done, 1, np.where(share < UNDONE_UNTIL, 0, -1)).astype(np.int8)
