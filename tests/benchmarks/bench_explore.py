@@ -1,6 +1,6 @@
 """What telling motions tell: errors of parameters after one random and one planned trial.
 
-    python tests/benchmarks/bench_explore.py [--probes rod drawer] [--seeds 5] [--mismatched]
+    python tests/benchmarks/bench_explore.py [--probes rod drawer heavy] [--seeds 5] [--mismatched]
 
 Every hidden world is a process of its own that serves trials, and the truth only when all is
 done. "Random" is a motion drawn uniformly from the family that the planned one is chosen from;
@@ -46,7 +46,7 @@ def rows(probe: str, worlds: list[dict]) -> list[tuple[str, ...]]:
 def main() -> None:
     """Run what is missing, and print a table a probe."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--probes", nargs="+", default=["rod", "drawer"], choices=list(PROBES))
+    parser.add_argument("--probes", nargs="+", default=["rod", "drawer", "heavy"], choices=list(PROBES))
     parser.add_argument("--objectives", nargs="+", default=["a-optimal"], choices=OBJECTIVES)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--mismatched", action="store_true")
