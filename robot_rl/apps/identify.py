@@ -54,9 +54,10 @@ def _excite(args: Excite, out: Output) -> int:
         with HiddenRobot(args.hidden, args.seed, share=args.share) as hidden:
             measured = hidden.move(motion, args.out, noise_seed=args.seed)
     else:
-        measured = play_motion(
-            spec.compile(), robot, motion, encoders=args.encoders, seed=args.seed
-        )
+        parameters.prepare(spec)
+        model = spec.compile()
+        parameters.apply(model, parameters.nominal)  # with the delay that is believed
+        measured = play_motion(model, robot, motion, encoders=args.encoders, seed=args.seed)
     measured = replace(measured, facts={"share": args.share, "motion_seed": args.seed})
     name = measured.save(args.out)
     peaks = ", ".join(f"{key} {value:.2f}" for key, value in motion.peaks.items())

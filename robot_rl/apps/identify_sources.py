@@ -7,6 +7,7 @@ Three kinds of path: a `.npz` of `robot-rl identify excite`; an episode store, w
 states and `arm_bridge/executed`.
 """
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,7 +207,7 @@ def _messages(path: Path, topics: Sequence[str]) -> Iterable[tuple[str, Any]]:
             reader = make_reader(file, decoder_factories=[DecoderFactory()])
             for _, channel, _, message in reader.iter_decoded_messages(topics=list(topics)):
                 yield channel.topic, message
-    except (OSError, McapError) as error:
+    except (OSError, McapError, struct.error) as error:  # a stump is not even refused politely
         raise DataError(f"{path} cannot be read as a bag: {error}. Is it complete?") from error
 
 
