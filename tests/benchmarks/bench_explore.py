@@ -14,7 +14,7 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
-from explore_run import SETTINGS, show_table, world
+from explore_run import SETTINGS, explored, show_table
 
 from sim.explore.plan import ObjectiveName
 from sim.explore.probes import PROBES, find_probe
@@ -46,7 +46,9 @@ def rows(probe: str, worlds: list[dict]) -> list[tuple[str, ...]]:
 def main() -> None:
     """Run what is missing, and print a table a probe."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--probes", nargs="+", default=["rod", "drawer", "heavy"], choices=list(PROBES))
+    parser.add_argument(
+        "--probes", nargs="+", default=["rod", "drawer", "heavy"], choices=list(PROBES)
+    )
     parser.add_argument("--objectives", nargs="+", default=["a-optimal"], choices=OBJECTIVES)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--mismatched", action="store_true")
@@ -57,7 +59,7 @@ def main() -> None:
             objectives=tuple(args.objectives),
             is_mismatched=args.mismatched,
         )
-        worlds = [world(cfg, seed) for seed in range(args.seeds)]
+        worlds = [explored(cfg, seed) for seed in range(args.seeds)]
         units = {"log": "%", "linear": "mm"}
         heads = [f"{p.name} [{units[p.scale]}]" for p in find_probe(probe).parameters.parameters]
         title = f"{probe}, {args.seeds} hidden worlds: median / mean error"

@@ -20,7 +20,7 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
-from explore_run import SETTINGS, show_table, world
+from explore_run import SETTINGS, played, show_table
 
 from robot_rl.learn.statistics import wilson
 
@@ -43,7 +43,7 @@ def main() -> None:
             episodes=args.episodes,
             is_mismatched=args.mismatched,
         )
-        worlds = [world(cfg, seed) for seed in range(args.seeds)]
+        worlds = [played(cfg, seed) for seed in range(args.seeds)]
         title = f"{probe}, {args.seeds} hidden worlds of {args.episodes} episodes"
         show_table(title, ("belief", "success", "95 %", "of the gap", "worlds"), rows(worlds))
 

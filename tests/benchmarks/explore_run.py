@@ -1,7 +1,7 @@
 """Hidden worlds, probed, fitted and mastered: the pieces of `bench_explore` and `bench_transfer`.
 
 A piece is kept under the hash of its settings, so that a run that was stopped goes on where it
-was. What is revealed of a world is asked for after all that depends on it is done.
+was. A world is revealed after its trials are fitted; what is tuned later reads posteriors only.
 """
 
 import json
@@ -21,6 +21,7 @@ from sim.explore.policy import TuneCfg, tune
 from sim.explore.probes import Probe, find_probe
 from sim.explore.trial import fit_trials
 from sim.identify.least_squares import LeastSquaresCfg
+from sim.identify.posterior import Posterior
 from sim.randomize import Exactly, Uniform
 from sim.twin import EVAL_SEEDS
 
@@ -42,7 +43,6 @@ class RunCfg:
     episodes: int = 40
     trials: int = 1
     is_mismatched: bool = False
-    plays: bool = True
 
 
 SHORT = SearchCfg(candidates=8, iterations=2, elites=3)
@@ -50,8 +50,8 @@ SETTINGS: dict[str, RunCfg] = {
     "slide": RunCfg(probe="slide"),
     "rod": RunCfg(probe="rod", tune=TuneCfg(episodes=6, search=SHORT)),
     "peg": RunCfg(probe="peg", tune=TuneCfg(episodes=6, search=TUNE_SEARCH)),
-    "drawer": RunCfg(probe="drawer", plays=False),
-    "heavy": RunCfg(probe="heavy", plays=False),
+    "drawer": RunCfg(probe="drawer"),
+    "heavy": RunCfg(probe="heavy"),
 }
 """Of each probe, as small as its landscape allows."""
 
@@ -103,25 +103,20 @@ def baseline(cfg: RunCfg, probe: Probe, name: str) -> dict[str, Any]:
     return kept(f"baseline-{cfg.probe}-{name}", settings, make)
 
 
-def world(cfg: RunCfg, seed: int) -> dict[str, Any]:
-    """One hidden world: trials, fits, outcomes, and at the end the truth."""
-    settings = {**asdict(cfg), "seed": seed}
-    return kept(f"world-{cfg.probe}-{seed}", settings, lambda: _world(cfg, seed))
+def explored(cfg: RunCfg, seed: int) -> dict[str, Any]:
+    """One hidden world, probed and fitted; at the end the truth."""
+    names = ("probe", "objectives", "plan", "fit", "trials", "is_mismatched")
+    settings = {**{name: asdict(cfg)[name] for name in names}, "seed": seed}
+    return kept(f"explored-{cfg.probe}-{seed}", settings, lambda: _explored(cfg, seed))
 
 
-def _world(cfg: RunCfg, seed: int) -> dict[str, Any]:
+def _explored(cfg: RunCfg, seed: int) -> dict[str, Any]:
     probe = find_probe(cfg.probe)
     rehearsal, motion = probe.rehearsal(), probe.motion
     ways = {"random": None, **{name: plan(cfg, probe, name)["at"] for name in cfg.objectives}}
     rng = np.random.default_rng([seed, 7])
-    seeds = EVAL_SEEDS[: cfg.episodes]
     fits: dict[str, Any] = {}
-    wins: dict[str, list[bool]] = {}
     with HiddenWorld(cfg.probe, seed, is_mismatched=cfg.is_mismatched) as hidden:
-        if cfg.plays:
-            for name in ("nominal", "uniform", "forces"):
-                knobs = np.array(baseline(cfg, probe, name)["knobs"])
-                wins[name] = hidden.play(knobs, seeds).tolist()
         for name, x in ways.items():
             trials = []
             for i in range(cfg.trials):
@@ -130,6 +125,7 @@ def _world(cfg: RunCfg, seed: int) -> dict[str, Any]:
                 actions = motion.actions(point[None])[0]
                 trials.append(hidden.probe(actions, file, seed=100 * seed + i))
             posterior = fit_trials(rehearsal, trials, cfg.fit, seed=seed)
+            posterior.save(_posterior_path(cfg, seed, name))
             fits[name] = {
                 "values": posterior.parameters.as_dict(posterior.values),
                 "std": posterior.std.tolist(),
@@ -137,11 +133,31 @@ def _world(cfg: RunCfg, seed: int) -> dict[str, Any]:
                 "at_bound": list(posterior.at_bound),
                 "cpu_s": posterior.details["cpu_s"],
             }
-            if cfg.plays:
-                tuned = tune(probe, posterior, cfg.tune)
-                fits[name]["knobs"] = tuned.x.tolist()
-                wins[name] = hidden.play(tuned.x, seeds).tolist()
-        if cfg.plays:
-            wins["oracle"] = hidden.play_oracle(seeds, cfg.tune).tolist()
         truth = hidden.reveal()
-    return {"seed": seed, "truth": truth, "fits": fits, "wins": wins}
+    return {"seed": seed, "truth": truth, "fits": fits}
+
+
+def _posterior_path(cfg: RunCfg, seed: int, name: str) -> Path:
+    mark = "-mismatched" if cfg.is_mismatched else ""
+    return PIECES / "posteriors" / f"{cfg.probe}-{seed}-{name}{mark}.json"
+
+
+def played(cfg: RunCfg, seed: int) -> dict[str, Any]:
+    """The outcomes of all beliefs in one hidden world, which was explored before."""
+    settings = {**asdict(cfg), "seed": seed}
+    return kept(f"world-{cfg.probe}-{seed}", settings, lambda: _played(cfg, seed))
+
+
+def _played(cfg: RunCfg, seed: int) -> dict[str, Any]:
+    probe, seeds = find_probe(cfg.probe), EVAL_SEEDS[: cfg.episodes]
+    knobs = {
+        name: np.array(baseline(cfg, probe, name)["knobs"])
+        for name in ("nominal", "uniform", "forces")
+    }
+    for name in explored(cfg, seed)["fits"]:
+        posterior = Posterior.load(_posterior_path(cfg, seed, name))
+        knobs[name] = tune(probe, posterior, cfg.tune).x
+    with HiddenWorld(cfg.probe, seed, is_mismatched=cfg.is_mismatched) as hidden:
+        wins = {name: hidden.play(x, seeds).tolist() for name, x in knobs.items()}
+        wins["oracle"] = hidden.play_oracle(seeds, cfg.tune).tolist()
+    return {"seed": seed, "knobs": {n: x.tolist() for n, x in knobs.items()}, "wins": wins}

@@ -177,5 +177,5 @@ def test_every_probe_knows_its_unknowns_and_rests_on_its_task(name):
 
 
 def test_an_unknown_probe_is_refused():
-    with pytest.raises(UnknownNameError, match=r"unknown probe .rodd.\. Available: drawer, rod"):
+    with pytest.raises(UnknownNameError, match=r"unknown probe .rodd.\. Available: drawer, heavy"):
         find_probe("rodd")
