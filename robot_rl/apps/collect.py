@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 
 from robot_rl.apps.ports import camera_hashes
+from robot_rl.apps.settling import Settling
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.learn.progress import Progress
 from robot_rl.learn.rollout import run_episode
@@ -20,6 +21,7 @@ from robot_rl.replay.opening import open_or_create
 from robot_rl.replay.schema import CameraMeta, StoreMeta
 from robot_rl.replay.store import EpisodeStore
 from robot_rl.replay.trajectory import Trajectory
+from robot_rl.reward.episodes import SETTLED_S
 from robot_rl.types import F32
 
 __all__ = ["DEMO_SEEDS", "Cfg", "Collected", "ExpertDriver", "collect", "main", "open_store"]
@@ -46,9 +48,14 @@ class Cfg:
     """Add to the store if it is there."""
     keep_failures: bool = False
     """Keep episodes that failed, too."""
+    settle_s: float = 0.0
+    """How long an episode goes on after its success; half a second shows a judge of progress that
+    success lasts."""
 
     def __post_init__(self) -> None:
         """Refuse counts that mean nothing."""
+        if not self.settle_s >= 0:
+            raise ConfigError(f"settle_s is {self.settle_s}, but must be at least 0.")
         if self.episodes < 1 or self.seed < 0:
             raise ConfigError(
                 f"episodes is {self.episodes} and seed {self.seed}, but must be at least 1 and 0."
@@ -89,7 +96,7 @@ def collect(cfg: Cfg) -> Collected:
     """
     from robot_rl.apps.envs import make_env
 
-    env = make_env(cfg.env)
+    env = Settling(make_env(cfg.env), cfg.settle_s)
     try:
         driver = ExpertDriver(env, cfg.env)
         with open_store(cfg.out, cfg.env, env) as store:
@@ -142,6 +149,10 @@ class ExpertDriver:
         self._expert.reset(seed)
         attrs = {"task": self._name, "operator": "script"}
         episode = run_episode(self._env, self, None, seed=seed, source="scripted", attrs=attrs)
+        settled_s = self._env.settled_s if isinstance(self._env, Settling) else 0.0
+        if settled_s:
+            attrs = {**episode.attrs, SETTLED_S: settled_s}
+            episode = replace(episode, attrs=attrs)
         return replace(episode, base=None, next_base=None)  # there was no base beside it
 
     def reset(self) -> None:

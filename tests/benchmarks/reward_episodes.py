@@ -17,7 +17,7 @@ from robot_rl.apps.collect import ExpertDriver
 from robot_rl.apps.envs import make_env
 from robot_rl.apps.reward_data import cases_of, lessons
 from robot_rl.apps.reward_probes import Prober, steps_to_go
-from robot_rl.apps.settling import Settling, with_settling
+from robot_rl.apps.settling import Settling
 from robot_rl.config import write_atomically
 from robot_rl.errors import DataError
 from robot_rl.learn.rollout import run_episode
@@ -32,12 +32,12 @@ from robot_rl.types import F32
 from sim.tasks import make_env as make_twin_env
 from sim.tasks import make_task
 
-__all__ = ["GOES_ON_STEPS", "SEEN", "SPLITS", "Made", "Split"]
+__all__ = ["GOES_ON_S", "GOES_ON_STEPS", "SEEN", "SPLITS", "Made", "Split"]
 
 SEEN = ("hover", "retreat")
 """The kinds of failure that models are trained on."""
-GOES_ON_STEPS = 10
-"""So long, 0.5 s, an episode goes on after success."""
+GOES_ON_S, GOES_ON_STEPS = 0.5, 10
+"""So long an episode goes on after success."""
 TRUE_FRAMES = 4
 
 
@@ -106,12 +106,11 @@ class Made:
         good = self._kept("successes", lambda: self._demos(split.test_from, split.successes))
         bad = self._kept("test-failures", lambda: self._failures(self._asked()))
         truth, task = self._truth(), make_task(self._task)
-        goes_on_s = GOES_ON_STEPS / task.control_hz
         cases = []
         for case in cases_of((good, bad)):
             if case.success:
                 stamps_s = case.query.stamps_s
-                met_s = stamps_s[-1] - goes_on_s - task.hold_s - 1e-6
+                met_s = stamps_s[-1] - GOES_ON_S - task.hold_s - 1e-6
                 case = replace(case, achieved=stamps_s >= met_s)
             for frame, progress in truth.get(case.name, {}).items():
                 case.progress[frame] = progress
@@ -130,13 +129,13 @@ class Made:
 
     def _demos(self, first: int, count: int) -> Iterator[Trajectory]:
         """So many successes, each going on for a while."""
-        env = Settling(make_env(self._task), GOES_ON_STEPS)
+        env = Settling(make_env(self._task), GOES_ON_S)
         expert, found = ExpertDriver(env, self._task), 0
         for seed in range(first, first + 10 * count):
             episode = expert.demonstrate(seed)
             if episode.success and found < count:
                 found += 1
-                yield with_settling(episode, GOES_ON_STEPS)
+                yield episode
             if found == count:
                 break
         env.close()
@@ -205,7 +204,7 @@ def rendered(task: str, path: Path) -> Iterator[Trajectory]:
         DataError: An episode came out differently.
     """
     plain = make_env(f"{task}/pixels")
-    settling = Settling(make_env(f"{task}/pixels"), GOES_ON_STEPS)
+    settling = Settling(make_env(f"{task}/pixels"), GOES_ON_S)
     for episode in EpisodeStore.open(path):
         env = settling if SETTLED_S in episode.attrs else plain
         driver = _Again(episode.requested)
