@@ -109,7 +109,7 @@ class BatchedTwin:
         """Begin one episode a start, in the scenes `ids` or in the first ones; as `reset`."""
         chosen = np.arange(len(starts)) if ids is None else np.asarray(ids, np.int64)
         if chosen.shape != (len(starts),):
-            raise ShapeError("ids of reset", chosen.shape, (len(starts),))
+            raise ShapeError("ids of scenes", chosen.shape, (len(starts),))
         self._batch.reset(chosen, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
         for i in chosen:
             self._layout.restore(self._model_fields(i))
@@ -194,8 +194,9 @@ class BatchedTwin:
         """
         layout = self._layout
         for i in ids:
-            start, tick = self._starts[i], int(self._step[i]) * self._ticks
-            layout.push(start, tick, self._rows["xfrc_applied"][i])
+            if self._starts[i].forces_n:
+                tick = int(self._step[i]) * self._ticks
+                layout.push(self._starts[i], tick, self._rows["xfrc_applied"][i])
         self._bridge.aim(self._q_command, self._gripper_command)
         control = np.empty((len(ids), self._ticks, _SUBSTEPS, self._model.nu))
         for tick in range(self._ticks):

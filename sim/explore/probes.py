@@ -25,6 +25,18 @@ __all__ = ["PROBES", "Probe", "Skill", "find_probe"]
 _XY_STD_M, _YAW_STD_RAD = 0.002, np.deg2rad(1.0)  # of a tracker of tags
 _JOINT_STD_RAD, _SLIDE_STD_M = 3e-4, 0.001
 
+_SHOT = Stroke(
+    forward=(0.0, 1.0),
+    step_m=0.05,
+    aside_m=0.01,
+    heading_rad=0.2,
+    speed_m_s=(0.2, 0.9),
+    travel_m=(0.03, 0.14),
+    aside_steps=3,
+    rest_steps=20,
+)
+_TABLE_M = (0.35, -0.3, 0.75, 0.45)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Skill:
@@ -114,17 +126,8 @@ def _slide() -> Probe:
         difficulty={},
         unknown=(("friction", "puck", 0.06, 0.24),),
         channels=(Channel(kind="xy", name="puck", std=_XY_STD_M),),
-        motion=Stroke(
-            forward=(0.0, 1.0),
-            step_m=0.05,
-            aside_m=0.01,
-            heading_rad=0.2,
-            speed_m_s=(0.2, 0.9),
-            travel_m=(0.03, 0.14),
-            aside_steps=3,
-            rest_steps=20,
-        ),
-        reach_m=(0.35, -0.3, 0.75, 0.45),
+        motion=_SHOT,
+        reach_m=_TABLE_M,
         skill=Skill(
             names=("friction",),
             low=(0.04,),
@@ -201,17 +204,8 @@ def _heavy() -> Probe:
             Channel(kind="xy", name="puck", std=_XY_STD_M),
             Channel(kind="joints", std=_JOINT_STD_RAD),
         ),
-        motion=Stroke(
-            forward=(0.0, 1.0),
-            step_m=0.05,
-            aside_m=0.01,
-            heading_rad=0.2,
-            speed_m_s=(0.2, 0.9),
-            travel_m=(0.03, 0.14),
-            aside_steps=3,
-            rest_steps=20,
-        ),
-        reach_m=(0.35, -0.3, 0.75, 0.45),
+        motion=_SHOT,
+        reach_m=_TABLE_M,
     )
 
 

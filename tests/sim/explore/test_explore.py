@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robot_rl.errors import DataError, NonFiniteError, PortError, ShapeError, UnknownNameError
-from sim.explore.hidden import HiddenWorld
+from sim.explore.hidden import HiddenWorld, _draw
 from sim.explore.information import a_optimal, fisher_information, log_det, trace
 from sim.explore.plan import PlanCfg, SearchCfg, cross_entropy, plan_motion
 from sim.explore.policy import TuneCfg, success_of, tune
@@ -179,3 +179,11 @@ def test_every_probe_knows_its_unknowns_and_rests_on_its_task(name):
 def test_an_unknown_probe_is_refused():
     with pytest.raises(UnknownNameError, match=r"unknown probe .rodd.\. Available: drawer, heavy"):
         find_probe("rodd")
+
+
+def test_a_mismatched_world_is_wrong_in_what_no_fit_can_mend():
+    right, wrong = (_draw("rod", 1, is_mismatched=flag).probe.twin for flag in (False, True))
+    masses = [twin.build().compile().body("rod").mass[0] for twin in (right, wrong)]
+    assert masses[0] == pytest.approx(0.4)
+    assert 0.32 <= masses[1] <= 0.48 and masses[1] != masses[0]
+    assert wrong.task.name == "rod"
