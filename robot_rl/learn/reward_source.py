@@ -41,8 +41,8 @@ class RewardCfg:
     """What is paid beside success: potentials, nothing, or the plain difference of progress."""
     shaping: ShapingCfg = field(default_factory=ShapingCfg)
     """How much progress pays."""
-    alignment: AlignmentCfg | None = field(default_factory=AlignmentCfg)
-    """How own episodes decide whether progress can be trusted; None trusts it always."""
+    alignment: AlignmentCfg = field(default_factory=AlignmentCfg)
+    """How own episodes decide whether progress can be trusted."""
     late: bool = False
     """Judge episodes in a thread once they are over: for judges that take longer than a step. They
     then end by time-out, or by a person's word."""
@@ -211,6 +211,7 @@ class RewardSource:
             decided = [lived]
         if self._retrainer is not None:
             self._learn(lived)
+        self.facts = {}
         self._align()
         self._note(lived, episode)
         return decided
@@ -263,14 +264,14 @@ class RewardSource:
 
     def _align(self) -> None:
         """Decide anew how far progress is trusted."""
-        if self.cfg.alignment is None or self.cfg.auxiliary == "none":
+        count = self.cfg.alignment.episodes
+        if count == 0 or self.cfg.auxiliary == "none":
             return
-        spoken = [lived for lived in self._lived if not lived.pending]
-        latest = spoken[-self.cfg.alignment.episodes :]
+        latest = [lived for lived in self._lived if not lived.pending][-count:]
         episodes = [(self._potential(lived), lived.success) for lived in latest]
         found = alignment_of(episodes, self.cfg.alignment)
         self.trust = found.trust
-        self.facts = {"rises": round(found.rises, 4), "parts": round(found.parts, 4)}
+        self.facts |= {"rises": round(found.rises, 4), "parts": round(found.parts, 4)}
 
     def _potential(self, lived: Lived) -> np.ndarray:
         """Potentials (T + 1,) of an own episode."""
@@ -310,9 +311,13 @@ class RewardSource:
         return replace(batch, reward=batch.reward + gain, to_go=batch.to_go - owed)
 
     def metrics(self) -> dict[str, float]:
-        """Figures since the last call."""
+        """Figures of the last episode, and of the batches since the last call."""
         unknown, self._unknown = self._unknown, []
-        found = {"reward/trust": self.trust} if self.cfg.auxiliary != "none" else {}
+        found = {"judge/judged": self._lived[-1].judged} if self._lived else {}
+        if (truth := self.facts.get("true_success")) is not None:
+            found["judge/agrees"] = float(self._lived[-1].success == truth)
+        if self.cfg.auxiliary != "none":
+            found["reward/trust"] = self.trust
         return found | ({"reward/unknown": float(np.mean(unknown))} if unknown else {})
 
     # The judge learns -------------------------------------------------------------------------

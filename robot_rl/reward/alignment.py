@@ -25,7 +25,7 @@ class AlignmentCfg:
     """How much evidence turns the auxiliary reward off."""
 
     episodes: int = 40
-    """Latest own episodes that count."""
+    """Latest own episodes that count; 0 trusts progress whatever they say."""
     prior: float = 2.0
     """Episodes' worth of trust at the start, when there is nothing to go by."""
     full: float = 0.75
@@ -33,9 +33,9 @@ class AlignmentCfg:
 
     def __post_init__(self) -> None:
         """Refuse what would never trust, or never look."""
-        if self.episodes < 1 or self.prior <= 0 or not 0.5 < self.full <= 1:
+        if self.episodes < 0 or self.prior <= 0 or not 0.5 < self.full <= 1:
             raise ConfigError(
-                f"alignment: episodes {self.episodes} must be >= 1, prior {self.prior} > 0 and "
+                f"alignment: episodes {self.episodes} must be >= 0, prior {self.prior} > 0 and "
                 f"full {self.full} in (0.5, 1]."
             )
 
@@ -60,10 +60,12 @@ def alignment_of(episodes: Sequence[tuple[F32, bool]], cfg: AlignmentCfg) -> Ali
     """Compare progress with the primary reward.
 
     Args:
-        episodes: Potential (T + 1,), NaN where unknown, and whether it succeeded, of each.
+        episodes: Potential (T + 1,), NaN where unknown, and whether it succeeded, of each; the
+            latest last.
         cfg: How.
     """
-    latest = [(phi[np.isfinite(phi)], success) for phi, success in episodes[-cfg.episodes :]]
+    latest = episodes[max(len(episodes) - cfg.episodes, 0) :]
+    latest = [(phi[np.isfinite(phi)], success) for phi, success in latest]
     wins = [phi for phi, success in latest if success and len(phi) > 1]
     losses = [phi for phi, success in latest if not success and len(phi)]
     rises = parts = 1.0

@@ -44,6 +44,7 @@ from robot_rl.learn.reward_source import RewardCfg, RewardSource
 from robot_rl.learn.rollout import Driver
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.base import BasePolicy
+from robot_rl.reward.alignment import AlignmentCfg
 from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import DetectorCfg
 from robot_rl.reward.embedded import EmbeddedModel
@@ -56,9 +57,9 @@ REWARDS: Mapping[str, RewardCfg | None] = {
     "sparse": None,
     "ours": RewardCfg(),
     "detector": RewardCfg(auxiliary="none"),
-    "naive": RewardCfg(auxiliary="naive", alignment=None),
+    "naive": RewardCfg(auxiliary="naive", alignment=AlignmentCfg(episodes=0)),
     "misled": RewardCfg(),
-    "misled-trusted": RewardCfg(alignment=None),
+    "misled-trusted": RewardCfg(alignment=AlignmentCfg(episodes=0)),
 }
 DEFAULT = ["sparse", "ours", "detector", "naive"]
 FAILURES, FAILURE_SEEDS = 10, 730_000

@@ -18,6 +18,7 @@ from robot_rl.learn.rollout import PolicyDriver, run_episode
 from robot_rl.learn.run import RunFolder
 from robot_rl.learn.watched import WatchedEnv
 from robot_rl.policy.callable import CallablePolicy
+from robot_rl.reward.alignment import AlignmentCfg
 from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import DetectorCfg, SuccessDetector
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
@@ -206,7 +207,7 @@ def test_the_residual_learns_from_the_judge_alone(demos):
 @pytest.mark.parametrize("auxiliary", ["potential", "naive", "none"])
 def test_targets_stay_within_the_bounds_that_follow_from_the_weight(demos, ensemble, auxiliary):
     shaping = ShapingCfg(weight=0.7, final_weight=0.7)
-    reward = RewardCfg(auxiliary=auxiliary, shaping=shaping, alignment=None)
+    reward = RewardCfg(auxiliary=auxiliary, shaping=shaping, alignment=AlignmentCfg(episodes=0))
     learner = learner_of(judge_by(Ruler()), ensemble, demos, reward=reward)
     low, high = {"potential": (-0.7, 1.0), "naive": (-0.7, 1.7), "none": (0.0, 1.0)}[auxiliary]
     assert learner.agent.bounds == learner.chooser.bounds == (low, high)

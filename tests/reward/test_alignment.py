@@ -41,6 +41,7 @@ def test_progress_that_misleads_is_faded_out(success, failure):
 def test_without_evidence_progress_is_trusted():
     assert trust([]) == 1.0
     assert trust([(climb(20), False)] * 30) == 1.0
+    assert trust(lived(lambda: climb(30)[::-1], lambda: climb(80)), episodes=0) == 1.0
 
 
 def test_one_odd_episode_does_not_take_the_weight_away():
