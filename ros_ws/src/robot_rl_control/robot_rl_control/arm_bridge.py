@@ -35,6 +35,7 @@ from robot_rl_control.drivers import JointCommands, JointStates
 from robot_rl_control.grippers import GripperCommands
 from robot_rl_control.params import ArmBridgeParams, read_params
 from robot_rl_control.qos import COMMAND, LATCHED, STATE
+from robot_rl_control.realtime import give_priority, settle
 from robot_rl_control.running import run_node
 
 __all__ = ["ArmBridge", "main"]
@@ -70,6 +71,7 @@ class ArmBridge(LifecycleNode):
         self._source = ""
         self._late_s: deque[float] = deque(maxlen=2000)
         self._skipped = 0
+        self._scheduling = "fair"
         self._autostart: Any = None
         if self._params.autostart:
             self._autostart = self.create_timer(_RETRY_S, self._start)
@@ -85,6 +87,7 @@ class ArmBridge(LifecycleNode):
                 self.get_logger().fatal(str(error))
                 return _FAILURE
             self._open()
+            self._keep_time()
             self._stop.clear()
             thread = threading.Thread(target=self._run, name="bridge", daemon=True)
             thread.start()
@@ -234,6 +237,15 @@ class ArmBridge(LifecycleNode):
 
     # Ticks -------------------------------------------------------------------------------------
 
+    def _keep_time(self) -> None:
+        """Have ticks come when they are due, as far as it is permitted."""
+        settle()
+        if priority := self._params.realtime_priority:
+            refused = give_priority(priority)
+            self._scheduling = f"real time {priority}" if not refused else "fair, not permitted"
+            if refused:
+                self.get_logger().warning(refused)
+
     def _run(self) -> None:
         """Tick on an absolute schedule; a missed tick is skipped, never caught up with."""
         period_s = 1.0 / self._robot.bridge.rate_hz
@@ -315,6 +327,7 @@ class ArmBridge(LifecycleNode):
                 "lateness p50 [ms]": f"{np.percentile(late_ms, 50):.3f}",
                 "lateness p99 [ms]": f"{np.percentile(late_ms, 99):.3f}",
                 "ticks skipped": str(self._skipped),
+                "scheduling": self._scheduling,
                 "last refusal": bridge.inputs.last_refusal,
                 "calibration": self._calibration.hash if self._calibration else "none",
             }

@@ -12,6 +12,7 @@ from rclpy.node import Node
 
 from robot_rl.config import from_plain
 from robot_rl.errors import ConfigError
+from robot_rl_control.realtime import PRIORITIES
 
 __all__ = ["ArmBridgeParams", "read_params"]
 
@@ -28,11 +29,17 @@ class ArmBridgeParams:
     """Path of the robot file."""
     autostart: bool = False
     """Whether to configure and activate without being told, as soon as the arm reports itself."""
+    realtime_priority: int = 0
+    """Of the whole process, by SCHED_FIFO: 1 to 99; 0 leaves it to the system's fair share."""
 
     def __post_init__(self) -> None:
-        """Refuse a missing path."""
+        """Refuse a missing path, and a priority that does not exist."""
         if not self.robot:
             raise ConfigError("robot is empty. Pass -p robot:=<path of a robot file>.")
+        if self.realtime_priority and self.realtime_priority not in PRIORITIES:
+            raise ConfigError(
+                f"realtime_priority is {self.realtime_priority}, but must be 0 or within 1 and 99."
+            )
 
 
 def read_params(node: Node, cls: type[T]) -> T:
