@@ -15,7 +15,7 @@ from robot_rl.intervals import Interval
 from robot_rl.reward.detector import SuccessDetector
 from robot_rl.reward.evaluation import Case, Evaluation
 from robot_rl.reward.progress import ProgressEstimate, ProgressQuery
-from robot_rl.types import F64
+from robot_rl.types import F64, U8
 
 __all__ = ["Shown", "calibration", "episodes", "figures", "kinds", "tiles"]
 
@@ -171,15 +171,23 @@ def _figure(shown: Shown, detector: SuccessDetector) -> str:
 
 
 def _strip(query: ProgressQuery) -> str:
-    """Some frames of the first camera, side by side, over the time axis of the plot."""
+    """Some frames side by side, over the time axis of the plot; one row a camera."""
     if not query.frames:
         return ""
-    shots = query.frames[min(query.frames)]
-    rows = np.linspace(0, len(shots) - 1, STRIP_FRAMES).round().astype(int)
-    height, width = shots.shape[1:3]
-    size = (max(round(width * STRIP_HEIGHT_PX / height), 1), STRIP_HEIGHT_PX)
-    strip = np.hstack([cv2.resize(shots[k], size, interpolation=cv2.INTER_AREA) for k in rows])
-    done, data = cv2.imencode(".jpg", strip[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
+    rows = np.linspace(0, len(query) - 1, STRIP_FRAMES).round().astype(int)
+    strips = [_film(query.frames[name][rows]) for name in sorted(query.frames)]
+    width = min(strip.shape[1] for strip in strips)
+    film = np.vstack([strip[:, :width] for strip in strips])
+    done, data = cv2.imencode(".jpg", film[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
     assert done  # uint8 RGB always can be encoded
     text = base64.b64encode(data.tobytes()).decode()
-    return f'<img alt="frames of the episode" src="data:image/jpeg;base64,{text}">'
+    names = html.escape(", ".join(sorted(query.frames)))
+    return f'<img alt="frames of the episode: {names}" src="data:image/jpeg;base64,{text}">'
+
+
+def _film(shots: U8) -> U8:
+    """Images (n, h, w, 3) side by side."""
+    height, width = shots.shape[1:3]
+    size = (max(round(width * STRIP_HEIGHT_PX / height), 1), STRIP_HEIGHT_PX)
+    small = [cv2.resize(shot, size, interpolation=cv2.INTER_AREA) for shot in shots]
+    return np.hstack(small).astype(np.uint8)

@@ -14,7 +14,7 @@ import numpy as np
 
 from robot_rl.errors import DataError
 from robot_rl.reward.detector import SuccessDetector
-from robot_rl.reward.episodes import RecordedEpisode, query_of
+from robot_rl.reward.episodes import RecordedEpisode, query_of, success_s
 from robot_rl.reward.progress import ProgressEstimate, ProgressModel, ProgressQuery
 from robot_rl.types import I64, U8
 
@@ -33,6 +33,7 @@ RECORDED_ATTACKS = {
 UNDONE_UNTIL = 0.7
 """Until this share of its time a success is certainly not done."""
 _HOVER_FRAMES = 40
+_ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,13 +123,19 @@ def recorded_attacks(
     if not wins:
         raise DataError("audit: no success to make attacks of. Give a store with demonstrations.")
     rng = np.random.default_rng(seed)
-    whole = {name: query_of(episode, task) for name, episode in wins.items()}
+    whole = {name: _until_success(episode, task) for name, episode in wins.items()}
     found = []
     for name, query in whole.items():
         for kind, make in _MAKERS.items():
             other = whole[str(rng.choice(list(whole)))]
             found += [Attack(kind=kind, name=name, query=q) for q in make(query, other, rng)]
     return found
+
+
+def _until_success(episode: RecordedEpisode, task: str) -> ProgressQuery:
+    """An episode's frames, without those that it went on for after its success."""
+    rows = np.flatnonzero(episode.t_s <= success_s(episode) + _ROUNDING_S)
+    return query_of(episode, task, frames=rows)
 
 
 def _undone(query: ProgressQuery) -> int:

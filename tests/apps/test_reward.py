@@ -11,6 +11,7 @@ from robot_rl.apps.envs import make_env
 from robot_rl.apps.reward_data import cases_of, instruction_of, load_judge
 from robot_rl.apps.reward_probes import Prober, steps_to_go
 from robot_rl.errors import ConfigError, DataError
+from robot_rl.learn.eyesight import EyesightCfg
 from robot_rl.replay.schema import StoreMeta
 from robot_rl.replay.store import EpisodeStore
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
@@ -78,6 +79,25 @@ def test_an_evaluation_prints_every_figure_and_writes_its_page(model, stores, ca
     page = (model / "evaluation.html").read_text()
     assert code == (1 if "gate failed" in out else 0)
     assert "Calibration" in page and "<svg" in page and "http" not in page.split("</style>")[1]
+
+
+def test_from_pixels_a_judge_is_trained_measured_and_attacked(tmp_path):
+    path, model = tmp_path / "seen.zarr", tmp_path / "model"
+    collect = ["collect", "--env", "reach/pixels", "--out", str(path), "--episodes", "3"]
+    assert cli.main([*collect, "--settle-s", "0.2"]) == 0
+    cfg = reward_train.Cfg(
+        data=(path,),
+        out=model,
+        model=EmbeddedCfg(steps=4, members=1),
+        eyes=EyesightCfg(steps=2, batch=8),
+    )
+    assert reward_train.main(cfg) == 0
+    assert load_judge(model)[0].cameras == ("front", "wrist")
+    assert cli.main(["reward", "eval", str(model), str(path)]) in (0, 1)
+    page = (model / "evaluation.html").read_text()
+    assert "frames of the episode: front, wrist" in page and "data:image/jpeg" in page
+    assert reward_audit.main(reward_audit.Cfg(model=model, data=(path,))) in (0, 1)
+    assert "the lenses are covered" in (model / "audit.html").read_text()
 
 
 def test_models_are_compared_side_by_side(model, stores, capsys, tmp_path):
