@@ -12,6 +12,7 @@ import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import mujoco
@@ -58,9 +59,8 @@ def toolbox_fit(
         ConfigError: An encoder's bias is to be found, which moves the start of its rollouts.
     """
     try:
-        from mujoco import sysid
-
-        optimize = sysid.optimize
+        sysid = import_module("mujoco.sysid")
+        optimize = sysid.optimize  # without its extra the package is there, and empty
     except (ImportError, AttributeError) as error:
         raise MissingExtraError("mujoco.sysid", "sysid", "The cross-check") from error
     if any(one.quantity == "encoder_bias" for one in parameters.parameters):

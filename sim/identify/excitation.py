@@ -166,7 +166,7 @@ def find_motion(
 def information(spec: mujoco.MjSpec, parameters: ParameterSet, motion: Motion) -> F64:
     """(p, p) what the nominal twin says a motion would tell, J^T J with usual encoders."""
     ticks = len(motion.q_rad)
-    stamps = BRIDGE_PERIOD_S * np.arange(ticks)
+    stamps = BRIDGE_PERIOD_S * np.arange(ticks, dtype=np.float64)
     shape = np.ones(len(motion.joints))
     expected = Measurement(
         channels=motion.joints,

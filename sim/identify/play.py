@@ -112,9 +112,9 @@ def _measured(
         velocity = velocity + encoders.velocity_std_rad_s * rng.normal(size=velocity.shape)
     return Measurement(
         channels=motion.joints,
-        command_s=BRIDGE_PERIOD_S * np.arange(len(commands)),
+        command_s=BRIDGE_PERIOD_S * np.arange(len(commands), dtype=np.float64),
         command=np.stack(commands),
-        state_s=BRIDGE_PERIOD_S * np.arange(len(position)),
+        state_s=BRIDGE_PERIOD_S * np.arange(len(position), dtype=np.float64),
         position=position,
         velocity=velocity,
         position_std=encoders.position_std_rad * shape,

@@ -8,7 +8,7 @@ A quantity writes into arrays with any leading dimensions, so that one `MjModel`
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import mujoco
 import numpy as np
@@ -292,7 +292,7 @@ def _copy_body(body: mujoco.MjsBody, model: mujoco.MjModel, row: int) -> None:
     body.fullinertia[:] = np.nan
 
 
-def _element(spec: mujoco.MjSpec, place: Place, name: str) -> object:
+def _element(spec: mujoco.MjSpec, place: Place, name: str) -> Any:
     """The element of a scene that has a name."""
     find = {"joint": spec.joint, "actuator": spec.actuator, "body": spec.body}[place]
     element = find(name)

@@ -131,7 +131,7 @@ class MotionReplay:
             measured, counts, n = plan.measured, plan.counts, len(coordinates)
             gap = (found.position - measured.position)[:, counts] / measured.position_std
             rows.append(gap.reshape(n, -1))
-            if measured.velocity is not None:
+            if measured.velocity is not None and measured.velocity_std is not None:
                 gap = (found.velocity - measured.velocity)[:, counts] / measured.velocity_std
                 rows.append(gap.reshape(n, -1))
         return np.concatenate(rows, 1)
@@ -191,14 +191,15 @@ class MotionReplay:
 
     def _plan(self, measured: Measurement) -> Plan:
         """Put commands, start and stamps of a measurement on the grid of the simulation."""
-        channels, dt = [self._channel(name) for name in measured.channels], self.model.opt.timestep
+        channels = [self._channel(name) for name in measured.channels]
+        dt = float(self.model.opt.timestep)
         self._refuse_clipping(measured, channels)
         begin_s = float(measured.state_s[0])
         after = (measured.state_s - begin_s) / dt
         step = np.floor(after + _ROUNDING).astype(np.int64)
         steps = int(step[-1]) + 1
         control = np.tile(self._data.ctrl, (steps, 1))
-        grid_s = begin_s + dt * np.arange(steps)
+        grid_s = begin_s + dt * np.arange(steps, dtype=np.float64)
         held = _held_mean(measured.command_s, measured.command, grid_s, dt)
         for column, channel in enumerate(channels):
             control[:, channel.actuator] = held[:, column]
@@ -236,19 +237,17 @@ class MotionReplay:
 
     def _history(self, measured: Measurement, channels: Sequence[_Channel], begin_s: float) -> F64:
         """The commands before the start, for delays; time itself stays as a reset leaves it."""
-        model, data = self.model, self._data
+        model, data, dt = self.model, self._data, float(self.model.opt.timestep)
         if not len(data.history):
             return np.zeros(0)
         values = {channel.actuator: column for column, channel in enumerate(channels)}
         for row in range(model.nu):
             samples = int(model.actuator_history[row, 0])
             if samples:
-                before_s = begin_s - model.opt.timestep * np.arange(samples, 0, -1)
+                before_s = begin_s - dt * np.arange(samples, 0, -1, dtype=np.float64)
                 past = np.full((samples, 1), data.ctrl[row])
                 if row in values:
-                    held = _held_mean(
-                        measured.command_s, measured.command, before_s, model.opt.timestep
-                    )
+                    held = _held_mean(measured.command_s, measured.command, before_s, dt)
                     past[:, 0] = held[:, values[row]]
                 mujoco.mj_initCtrlHistory(model, data, row, None, past)
         return data.history.copy()

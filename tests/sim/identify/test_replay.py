@@ -9,6 +9,7 @@ from sim.identify.arm import arm_parameters
 from sim.identify.hidden import nominal_arm
 from sim.identify.measurement import Measurement
 from sim.identify.parameters import ParameterSet
+from sim.identify.play import play_motion
 from sim.identify.replay import MotionReplay
 
 
@@ -82,6 +83,16 @@ def test_commands_between_steps_count_for_their_share(quiet: Measurement) -> Non
     before = replay_of(quiet).predict(truth()[None])[0].position
     # Sticking joints let go at other instants; all else agrees.
     assert np.std(one - other) < 0.05 * np.std(one - before)
+
+
+def test_commands_that_were_on_their_way_for_ten_milliseconds_are_read_as_that() -> None:
+    spec, robot = nominal_arm()
+    prompt = play_motion(spec.compile(), robot, short_motion(), seed=None)
+    early = replace(prompt, command_s=prompt.command_s - 0.010)
+    replay = replay_of(early, unknowns().subset(["delay"]))
+    delays = 0.010 + 0.0005 * np.arange(-2, 3)
+    cost = (replay.residuals(delays[:, None]) ** 2).sum(1)
+    assert delays[np.argmin(cost)] == pytest.approx(0.010)
 
 
 def test_a_motion_under_way_is_joined_with_its_speed_and_its_past(quiet: Measurement) -> None:
