@@ -93,7 +93,7 @@ def _warm_up() -> None:
     wrong: tuple[Callable[[], Any], ...] = (
         lambda: ones.sum(axis=7),
         lambda: ones + np.ones(3),
-        lambda: ones & ones,
+        lambda: np.bitwise_and(ones, ones),
         lambda: np.empty(1 << 60),
     )
     for raising in wrong:

@@ -82,7 +82,7 @@ class WrittenModel:
         schema: What its arguments are.
         scale: What counts as no progress and as done.
         version: Must rise whenever another function takes its place.
-        sandbox: Limits of the process that it runs in.
+        sandbox: Where it runs; by default a new one.
     """
 
     kind = "written"
@@ -94,11 +94,11 @@ class WrittenModel:
         scale: Range,
         *,
         version: int = 1,
-        sandbox: SandboxCfg | None = None,
+        sandbox: Sandbox | None = None,
     ) -> None:
         self.written, self.schema, self.scale = written, schema, scale
         self._version = version
-        self.sandbox = Sandbox(sandbox)
+        self.sandbox = sandbox or Sandbox()
         told = json.dumps([written.source, schema.to_plain(), asdict(scale)], sort_keys=True)
         self._digest = hashlib.sha256(told.encode()).hexdigest()[:8]
 
@@ -195,7 +195,7 @@ class WrittenModel:
                 schema,
                 from_plain(Range, row["range"]),
                 version=int(row["version"]),
-                sandbox=from_plain(SandboxCfg, row["sandbox"]),
+                sandbox=Sandbox(from_plain(SandboxCfg, row["sandbox"])),
             )
         except CandidateError as error:
             raise CheckpointError(

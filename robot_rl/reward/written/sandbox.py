@@ -25,6 +25,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -172,11 +173,11 @@ class Sandbox:
         written: Written,
         columns: Mapping[str, F64],
         deadline_s: float,
-    ) -> tuple[dict[str, object], F64]:
+    ) -> tuple[dict[str, Any], F64]:
         """Ask, and read head and numbers (1 + components, N) of the answer."""
         arrays = {name: columns[name] for name in written.arguments}
         rows = len(next(iter(arrays.values())))
-        head: dict[str, object] = {"cpu_s": self.cfg.cpu_s}
+        head: dict[str, Any] = {"cpu_s": self.cfg.cpu_s}
         head["columns"] = [(name, *part.shape) for name, part in arrays.items()]
         if self._source != written.source:
             head |= {"source": written.source, "entry": ENTRY}
@@ -266,7 +267,7 @@ def _write(child: "subprocess.Popen[bytes]", message: bytes, deadline_s: float) 
         left = left[os.write(pipe, left[:65_536]) :]
 
 
-def _read_head(child: "subprocess.Popen[bytes]", deadline_s: float) -> dict[str, object]:
+def _read_head(child: "subprocess.Popen[bytes]", deadline_s: float) -> dict[str, Any]:
     """The head of an answer.
 
     Raises:

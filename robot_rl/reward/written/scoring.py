@@ -7,7 +7,7 @@ failure ever holds, and must not be had by the attacks that recordings can be ma
 a success played backwards, noise). What is measured is also told back, part by part.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,7 @@ from robot_rl.reward.episodes import RecordedEpisode, query_of, success_s
 from robot_rl.reward.metrics import roc_auc, spearman
 from robot_rl.reward.progress import ProgressQuery
 from robot_rl.reward.written.model import Range, WrittenModel
-from robot_rl.reward.written.sandbox import Sandbox
+from robot_rl.reward.written.sandbox import Said, Sandbox
 from robot_rl.reward.written.schema import StateSchema
 from robot_rl.reward.written.syntax import CandidateError, Written
 from robot_rl.types import F64
@@ -50,11 +50,11 @@ class Examples:
     queries: tuple[ProgressQuery, ...]
     success: np.ndarray
     ends_s: F64
-    episodes: dict[str, RecordedEpisode]
+    episodes: Mapping[str, RecordedEpisode]
     task: str
 
     @classmethod
-    def of(cls, episodes: dict[str, RecordedEpisode], task: str) -> "Examples":
+    def of(cls, episodes: Mapping[str, RecordedEpisode], task: str) -> "Examples":
         """From episodes by name.
 
         Raises:
@@ -70,7 +70,7 @@ class Examples:
             queries=tuple(query_of(episode, task) for episode in episodes.values()),
             success=np.array([bool(episode.success) for episode in episodes.values()]),
             ends_s=np.array([success_s(episode) for episode in episodes.values()]),
-            episodes=dict(episodes),
+            episodes=episodes,
             task=task,
         )
 
@@ -166,13 +166,11 @@ def examine(
     per_episode = examples.by_episode(said.progress)
     wins = [values for values, won in zip(per_episode, examples.success, strict=True) if won]
     starts, ends = (np.array([values[at] for values in wins]) for at in (0, -1))
-    scale = Range.of(said.progress, starts, ends)
     if np.ptp(said.progress) <= _CLOSE * (1 + np.abs(said.progress).max()):
         raise CandidateError("the progress of all recorded states is the same")
-    model = WrittenModel(written, schema, scale)
-    model.sandbox = sandbox
-    figures = _figures(model, examples, said.progress, said.components, seed)
-    return scale, Figures(**figures, took_ms=1e3 * said.took_s, states=len(said.progress))
+    scale = Range.of(said.progress, starts, ends)
+    model = WrittenModel(written, schema, scale, sandbox=sandbox)
+    return scale, _figures(model, examples, said, seed)
 
 
 def _check_pure(
@@ -194,16 +192,11 @@ def _check_pure(
             )
 
 
-def _figures(
-    model: WrittenModel,
-    examples: Examples,
-    values: F64,
-    components: dict[str, F64],
-    seed: int,
-) -> dict[str, object]:
-    """All figures but the time."""
-    wins, losses = np.flatnonzero(examples.success), np.flatnonzero(~examples.success)
-    progress = examples.by_episode(model.scale(values))
+def _figures(model: WrittenModel, examples: Examples, said: Said, seed: int) -> Figures:
+    """What the function is worth, all in all and part by part."""
+    wins = np.flatnonzero(examples.success).tolist()
+    losses = np.flatnonzero(~examples.success).tolist()
+    progress = examples.by_episode(model.scale(said.progress))
     finals = np.array([progress[k][-1] for k in wins])
     detector = SuccessDetector(DetectorCfg(threshold=_bar(finals)))
     estimates = model.score([examples.queries[k] for k in losses])
@@ -218,19 +211,22 @@ def _figures(
         audit(model, detector, recorded_attacks(examples.episodes, examples.task, seed=seed))
     )
     tried = sum(count for _, count, _ in by_kind.values())
-    return {
-        "voc": _mean([examples.order(progress[k], k) for k in wins]),
-        "auc": roc_auc(scores, labels),
-        "gap": float(finals.mean() - held.mean()) if len(held) else float("nan"),
-        "fooled": sum(fooled for fooled, _, _ in by_kind.values()) / max(tried, 1),
-        "fooled_by": {kind: fooled / count for kind, (fooled, count, _) in by_kind.items()},
-        "drop": _mean([float((np.maximum.accumulate(p) - p).max()) for p in _of(progress, wins)]),
-        "final": float(finals.mean()),
-        "components": {
+    falls = [float((np.maximum.accumulate(progress[k]) - progress[k]).max()) for k in wins]
+    return Figures(
+        voc=_mean([examples.order(progress[k], k) for k in wins]),
+        auc=roc_auc(scores, labels),
+        gap=float(finals.mean() - held.mean()) if len(held) else float("nan"),
+        fooled=sum(fooled for fooled, _, _ in by_kind.values()) / max(tried, 1),
+        fooled_by={kind: fooled / count for kind, (fooled, count, _) in by_kind.items()},
+        drop=_mean(falls),
+        final=float(finals.mean()),
+        components={
             name: _component(examples, part, wins, losses)
-            for name, part in {"total": values, **components}.items()
+            for name, part in {"total": said.progress, **said.components}.items()
         },
-    }
+        took_ms=1e3 * said.took_s,
+        states=len(said.progress),
+    )
 
 
 def _bar(finals: F64) -> float:
@@ -239,21 +235,17 @@ def _bar(finals: F64) -> float:
 
 
 def _component(
-    examples: Examples, values: F64, wins: np.ndarray, losses: np.ndarray
+    examples: Examples, values: F64, wins: Sequence[int], losses: Sequence[int]
 ) -> ComponentFigures:
     parts = examples.by_episode(values)
-    won = _of(parts, wins)
+    won = [parts[k] for k in wins]
     return ComponentFigures(
         start=_mean([float(part[0]) for part in won]),
         middle=_mean([float(part[len(part) // 2]) for part in won]),
         end=_mean([float(part[-1]) for part in won]),
-        failed=_mean([float(part[-1]) for part in _of(parts, losses)]),
+        failed=_mean([float(part[-1]) for part in (parts[k] for k in losses)]),
         order=_mean([examples.order(parts[k], k) for k in wins]),
     )
-
-
-def _of(parts: Sequence[F64], rows: np.ndarray) -> list[F64]:
-    return [parts[k] for k in rows]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -172,7 +172,9 @@ class Search:
         if candidate.scale is None:
             raise CandidateError(candidate.failure)
         written = check_source(candidate.source, self.schema.names)
-        return WrittenModel(written, self.schema, candidate.scale, sandbox=self.cfg.sandbox)
+        return WrittenModel(
+            written, self.schema, candidate.scale, sandbox=Sandbox(self.cfg.sandbox)
+        )
 
     def _claim_folder(self) -> None:
         """Make the folder, or make sure that it is of this very search; more rounds are fine."""
