@@ -205,9 +205,7 @@ class RewardSource:
             self._submit(lived, self.watch.episode())
             decided = [*([] if lived.pending else [lived]), *self._settled()]
         else:
-            is_watched = self.watch is not None and len(self.watch) == len(episode) + 1
-            potentials = self.watch.potentials() if is_watched else self.judge.judge(episode)[0]
-            self._write(lived, potentials)
+            self._write(lived, self._seen(episode))
             decided = [lived]
         if self._retrainer is not None:
             self._learn(lived)
@@ -215,6 +213,12 @@ class RewardSource:
         self._align()
         self._note(lived, episode)
         return decided
+
+    def _seen(self, episode: Trajectory) -> FramePotentials:
+        """An episode's potentials, as the judge gave them while it watched, or gives them now."""
+        if isinstance(self.watch, Watch) and len(self.watch) == len(episode) + 1:
+            return self.watch.potentials()
+        return self.judge.judge(episode)[0]
 
     def _submit(self, lived: Lived, seen: RecordedEpisode) -> None:
         """Let the slow judge look at an episode; until then its verdict is open, or a person's."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robot_rl.errors import ConfigError
-from robot_rl.types import F32, F64
+from robot_rl.types import F32
 
 __all__ = ["Alignment", "AlignmentCfg", "alignment_of"]
 
@@ -87,8 +87,8 @@ def _rising(phi: F32) -> float:
     return float(np.mean(np.sign(phi[later] - phi[earlier])) / 2 + 0.5)
 
 
-def _above(high: F64 | F32, low: F64 | F32) -> float:
+def _above(high: F32, low: F32) -> float:
     """Share of pairs of which the first is higher; equal ones count half."""
-    low = np.sort(low)
-    below = np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")
-    return float(below.mean() / (2 * len(low)))
+    ranked = np.sort(low)
+    below = np.searchsorted(ranked, high, "left") + np.searchsorted(ranked, high, "right")
+    return float(below.mean() / (2 * len(ranked)))

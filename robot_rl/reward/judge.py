@@ -176,8 +176,11 @@ class Watch:
             proprio=np.stack(self._proprio),
         )
         model = self.judge.model
-        last = {
-            name: np.array([getattr(each, name)[-1] for each in self._said])
-            for name in ("progress", "success", "sigma", "valid")
-        }
-        return query, ProgressEstimate(**last, model_id=model.model_id, version=model.version)
+        return query, ProgressEstimate(
+            progress=np.array([each.progress[-1] for each in self._said]),
+            success=np.array([each.success[-1] for each in self._said]),
+            sigma=np.array([each.sigma[-1] for each in self._said]),
+            valid=np.array([each.valid[-1] for each in self._said]),
+            model_id=model.model_id,
+            version=model.version,
+        )
