@@ -16,7 +16,7 @@ from robot_rl.apps.reward_data import cases_of, load_judge
 from robot_rl.apps.reward_page import Shown, calibration, episodes, figures, kinds, tiles
 from robot_rl.apps.reward_tables import figure_rows
 from robot_rl.apps.threads import use_one_thread
-from robot_rl.reward.detector import SuccessDetector
+from robot_rl.reward.detector import DetectorCfg, SuccessDetector
 from robot_rl.reward.evaluation import Case, Evaluation, evaluate, judge
 from robot_rl.reward.progress import ProgressModel
 
@@ -65,8 +65,8 @@ def page_of(
     badge = ("may drive learning", "good") if not failed else ("must not drive learning", "bad")
     gates = detector.cfg
     about = (
-        f"version {model.version} · threshold {gates.threshold:.3f} for {gates.hold_s:g} s · "
-        f"{len(cases)} episodes"
+        f"version {model.version} · threshold {gates.threshold:.3f} for {gates.hold_s:g} s"
+        f"{_promise(gates)} · {len(cases)} episodes"
     )
     note = "".join(f'<div class="note">{html.escape(words)}</div>' for words in failed)
     return "".join(
@@ -90,6 +90,13 @@ def page_of(
             f"ensemble. {time.strftime('%Y-%m-%d %H:%M')}</footer>",
         ]
     )
+
+
+def _promise(gates: DetectorCfg) -> str:
+    """What fitting the detector guarantees, if it was fitted."""
+    if gates.most_false >= 1:
+        return ""
+    return f", passed by at most {gates.most_false:.1%} of failures like those it was fitted on"
 
 
 def _worst_failures(cases: Sequence[Case], found: Evaluation) -> list[Shown]:

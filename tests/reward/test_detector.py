@@ -127,6 +127,18 @@ def test_a_failure_that_looks_like_success_costs_recall_and_not_truth():
     assert fitted.decide(good[-1].query, good[-1].estimate).success
 
 
+def test_what_is_like_the_failures_it_was_fitted_on_passes_no_more_often_than_promised():
+    rng, passed, promised = np.random.default_rng(1), [], []
+    for _ in range(200):
+        levels = rng.uniform(0.1, 0.9, 10)
+        *known, new = [evidence([level] * 6, False) for level in levels]
+        cfg = fit_detector([*known, evidence([0.1] * 6 + [0.95] * 4, True)], nearness=0.0)
+        passed.append(SuccessDetector(cfg).held(new.query, new.estimate).any())
+        promised.append(cfg.most_false)
+    assert promised == [pytest.approx(1 / 11)] * 200  # nine failures, and a success's way
+    assert np.mean(passed) <= 1 / 11 + 0.04
+
+
 def test_hold_time_and_gates_are_kept_by_fitting():
     cfg = DetectorCfg(hold_s=0.2, gates=(Gate(index=0, low=0, high=1),), min_s=0.5)
     fitted = fit_detector([evidence([0.1] * 8 + [0.9] * 4, True)], cfg)

@@ -66,6 +66,12 @@ def test_hovering_half_way_is_half_the_progress_however_long(fitted, make_reach)
     assert abs(np.nanmean(progress[-20:]) - np.nanmean(progress[-60:-40])) < 0.1
 
 
+def test_a_hand_that_never_moved_has_done_nothing_wherever_it_is(fitted, make_reach):
+    waiting = [query_of(make_reach(820 + k, until=0.0, hold=40), TASK) for k in range(5)]
+    estimates = fitted.model.score(waiting)
+    assert np.mean([np.nanmean(e.progress) for e in estimates]) < 0.1
+
+
 def test_what_it_has_never_seen_is_not_judged(fitted, make_reach):
     episode = make_reach(900)
     episode.obs["state"][20:] += 8.0
