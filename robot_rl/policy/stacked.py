@@ -19,6 +19,7 @@ from robot_rl.policy import dense
 from robot_rl.policy.layers import Layer, count_parameters, draw_, layer_views
 from robot_rl.policy.optimiser import FlatAdam
 from robot_rl.policy.precision import Precision, Products, fastest
+from robot_rl.policy.product import product, product_added
 from robot_rl.policy.workspace import Kept, Workspace
 from robot_rl.types import F32
 
@@ -122,7 +123,7 @@ class StackedMLP:
         for (weight, bias), pre, ones in zip(
             self._hidden(index), buffers, self._ones, strict=True
         ):
-            h = torch.baddbmm(bias, h, weight, out=pre)
+            h = product_added(bias, h, weight, out=pre)
             if self.layer_norm:
                 h, mean, rstd = dense.norm_forward(pre, ones)
                 if kept:
@@ -174,7 +175,7 @@ class StackedMLP:
             if k == len(layers) - 1:
                 g = dense.head_backward_input(g, weight, grads[k - 1])
             else:
-                g = torch.bmm(g, weight.mT, out=grads[k - 1])
+                g = product(g, weight.mT, out=grads[k - 1])
             dense.relu_backward_(g, kept.out[k - 1], masks[k - 1])
             if self.layer_norm:
                 g = dense.norm_backward(g, kept.pre[k - 1], *kept.stats[k - 1], self._ones[k - 1])
@@ -193,10 +194,10 @@ class StackedMLP:
         weight, bias = self._products.grads[k]
         a, b = (g, below) if k == len(self._layers) - 1 else (below, g)
         if self._is_fresh or self._products.is_copy:
-            torch.bmm(a.mT, b, out=weight)
+            product(a.mT, b, out=weight)
             torch.sum(g, 1, keepdim=True, out=bias)
         else:
-            weight.baddbmm_(a.mT, b)
+            product_added(weight, a.mT, b, out=weight)
             bias += g.sum(1, keepdim=True)
 
     def step(
