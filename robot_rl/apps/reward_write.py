@@ -29,6 +29,7 @@ from robot_rl.reward.evaluation import Case, evaluate, judge
 from robot_rl.reward.progress import ProgressEstimate
 from robot_rl.reward.vlm.server import ServerCfg, ServerEngine
 from robot_rl.reward.written.candidate import Candidate
+from robot_rl.reward.written.confined import WALLS
 from robot_rl.reward.written.model import WrittenModel
 from robot_rl.reward.written.prompt import first_prompt
 from robot_rl.reward.written.scoring import Examples
@@ -118,6 +119,8 @@ def main(cfg: Cfg) -> int:
             trainer=ShortTraining(cfg.trial, env, examples) if cfg.trial.steps else None,
             on_step=on_step,
         )
+        search.sandbox.start()
+        _tell_walls(search.sandbox.walls, out)
         rounds = search.run()
         progress.update(total, now="done")
     return _finish(cfg, search, rounds, examples, held_out, out)
@@ -226,6 +229,14 @@ def _held_out(success: Sequence[bool], cfg: Cfg) -> np.ndarray:
     if not held[won].any():  # without a success there is nothing to measure
         held[:] = False
     return held
+
+
+def _tell_walls(walls: Sequence[str], out: Output) -> None:
+    """What functions cannot do, and what this system cannot keep them from."""
+    missing = [words for name, words in WALLS.items() if name not in walls]
+    out.line(f"sandbox: {', '.join(walls)}")
+    if missing:
+        out.line(f"not on this system: {'; '.join(missing)}")
 
 
 def _tell(rounds: Sequence[Round], best: Candidate | None, out: Output) -> None:

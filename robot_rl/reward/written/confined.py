@@ -26,7 +26,7 @@ import numpy as np
 __all__ = ["WALLS", "main"]
 
 WALLS = {
-    "limits": "memory, processor time, files and processes are limited",
+    "limits": "memory and processor time end somewhere; no further file, socket or process",
     "user": "another user than root",
     "network": "no network, not even this machine's own",
     "processes": "no process but its own can be seen or signalled",

@@ -4,11 +4,13 @@ learning:  checked source → **sandbox** → figures → progress model
 
 What it stops, function by function: memory and processor time beyond a limit, no answer in time, a
 crash, numbers of the wrong shape or kind. What the process has given up before it sees the
-function (`confined.WALLS`): network, file system, rights, other processes. On Linux with user
-namespaces all of these stand; elsewhere only the limits may. What it does not stop: an error in
-the kernel or in numpy that a function made of arithmetic would have to reach through the syntax
-check, and signals through shared hardware. Whoever must be sure of these runs the search in a
-virtual machine.
+function (`confined.WALLS`): network, file system, rights, sight of other processes. On Linux with
+user namespaces all of these stand. Where they are forbidden (in many containers) or unknown (other
+systems), limits still refuse every new file, socket and process; what needs none of these, such as
+removing a file of one's own, is up to the syntax check alone. `Sandbox.walls` says which stand.
+What it does not stop: an error in the kernel or in numpy that a function made of arithmetic would
+have to reach, and signals through shared hardware. Who must be sure of these searches in a virtual
+machine.
 """
 
 import json

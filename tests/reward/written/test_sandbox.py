@@ -2,6 +2,7 @@
 
 import gc
 import os
+import subprocess
 import sys
 import threading
 
@@ -253,3 +254,24 @@ def test_a_forgotten_sandbox_ends_its_process():
     del sandbox
     gc.collect()
     assert child.returncode is not None
+
+
+LIMITED = """
+import os, socket
+from robot_rl.reward.written import confined
+confined._be_nobody()
+confined._limit(1 << 34)
+for attempt in (lambda: open("/etc/passwd"), socket.socket, os.fork):
+    try:
+        attempt()
+        os._exit(7)  # what nothing has stopped
+    except OSError:
+        pass
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits are those of Linux")
+def test_limits_alone_refuse_every_new_file_socket_and_process():
+    """As in a container that allows no namespaces."""
+    assert subprocess.run([sys.executable, "-c", LIMITED], check=False).returncode == 0
