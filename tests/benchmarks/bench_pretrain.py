@@ -9,8 +9,8 @@ factor of two off. An arm of the comparison sees nothing of them but demonstrati
     data          calibrated offline RL on the demonstrations alone, then the robot
     nominal       pretrained in the twin as it is built
     uniform       pretrained in twins drawn between the bounds
-    FILE          pretrained in twins drawn from a posterior that robot-rl identify made; {seed} in
-                  the name stands for the seed of the robot
+    identified    the robot's arm moves for 8 s, its drives are fitted to what encoders said, and
+                  pretraining is in twins drawn from that posterior
 
 Each piece is kept under a hash of what it is, and a killed run goes on where it stopped.
 """
@@ -45,6 +45,10 @@ from robot_rl.learn.split import SplitFolder, Start
 from robot_rl.policy.base import BasePolicy
 from robot_rl.replay.trajectory import Trajectory
 from sim.batch import BatchedTwin
+from sim.identify.excitation import find_motion
+from sim.identify.fit import identify
+from sim.identify.parameters import ParameterSet
+from sim.identify.play import play_motion
 from sim.port import SimPort
 from sim.randomize import Exactly, RandomizedTwin
 from sim.tasks import make_twin as nominal_twin
@@ -156,7 +160,7 @@ def pretrained(spec: Spec, start: Start, out: Path) -> Pretrained:
     path = out / "pretrained" / config_hash(to_plain(about))
     if path.exists() and RunRecord.read(path).state == "finished":
         return Pretrained.load(path)
-    belief = spec.arm.format(seed=spec.seed)
+    belief = str(identified(spec, out)) if spec.arm == "identified" else spec.arm
     scenes = None if spec.arm == "data" else BatchedTwin(make_twin(spec.task, belief), SCENES)
     with RunFolder.create(path, about, resume=True, steps=spec.twin_steps) as run:
         SplitFolder(path).pack(start)
@@ -174,6 +178,28 @@ def pretrained(spec: Spec, start: Start, out: Path) -> Pretrained:
         with Progress(f"pretrain {spec.arm} s{spec.seed}", spec.twin_steps) as progress:
             learner.pretrain(progress)
     return Pretrained.load(path)
+
+
+def identified(spec: Spec, out: Path) -> Path:
+    """The posterior of the robot's drives; what lies about stays as it is believed."""
+    path = out / "identified" / f"{spec.task}-s{spec.seed}.json"
+    if path.exists():
+        return path
+    robot, twin = hidden_robot(spec.task, spec.seed), nominal_twin(spec.task)
+    nominal = twin.build()
+    motion = find_motion(nominal, twin.robot, None, seed=spec.seed)
+    model = robot.build().compile()
+    robot.parameters.apply(model, robot.belief.sample(1, np.random.default_rng(0))[0])
+    measured = play_motion(model, twin.robot, motion, seed=spec.seed, source="robot")
+    drives = [p for p in usual_parameters(twin).parameters if p.name.startswith(("arm", "delay"))]
+    posterior = identify(nominal, ParameterSet(drives), [measured], seed=spec.seed)
+    truth = robot.parameters.as_dict(robot.belief.sample(1, np.random.default_rng(0))[0])
+    true = posterior.parameters.from_dict({p.name: truth[p.name] for p in drives})
+    error = np.abs(posterior.mean - posterior.parameters.to_coordinates(true))
+    words = f"chi2 {posterior.chi2:.2f}, median error {np.median(error):.2f} in coordinates"
+    print(f"  {spec.task} s{spec.seed}: identified, {words}", flush=True)
+    posterior.save(path)
+    return path
 
 
 class Reached(Exception):
@@ -252,7 +278,7 @@ def main() -> int:
     """Finish what is missing, arm by arm in a seed, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--tasks", nargs="+", default=["pick-lift"], choices=list(DEMOS))
-    parser.add_argument("--arms", nargs="+", default=["none", "nominal", "uniform"])
+    parser.add_argument("--arms", nargs="+", default=["none", "nominal", "identified"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--twin-steps", type=int, default=Spec.twin_steps)
