@@ -82,7 +82,7 @@ class CalQL:
         q = agent.critic.forward(tried, keep=True).view(-1, 1 + 2 * count, rows)
         data, policy = q[:, 0], q[:, 1 + count :]
         floor = torch.from_numpy(batch.to_go)
-        is_below = (policy < floor) if cfg.calibrated else torch.zeros_like(policy, dtype=bool)
+        is_below = (policy < floor) if cfg.calibrated else torch.zeros_like(policy).bool()
         values = torch.cat([q[:, 1 : 1 + count], torch.where(is_below, floor, policy)], 1)
         density = np.concatenate(
             [np.full((count, rows), -dim * np.log(2.0)), np.stack([log for _, log in drawn])]
