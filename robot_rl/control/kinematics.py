@@ -92,9 +92,19 @@ def _pose_error(frames: F64, target: F64) -> F64:
 
 
 @lru_cache(maxsize=64)
-def _forward_one(arm: ArmSpec, q: bytes) -> F64:
-    """Tool pose (4, 4) of one arm; callers get copies."""
-    return _frames(_chain(arm), np.frombuffer(q))[-1]
+def _frames_once(arm: ArmSpec, q: bytes) -> F64:
+    """The frames of one arm; read-only, since all callers share them."""
+    frames = _frames(_chain(arm), np.frombuffer(q))
+    frames.flags.writeable = False
+    return frames
+
+
+def _frames_of(arm: ArmSpec, q: F64) -> F64:
+    """As `_frames`; do not write into them.
+
+    Decode, IK, safety, encode and features ask for the frames of few positions again and again.
+    """
+    return _frames_once(arm, q.tobytes()) if q.ndim == 1 else _frames(_chain(arm), q)
 
 
 def forward(arm: ArmSpec, q: F64) -> F64:
@@ -107,10 +117,8 @@ def forward(arm: ArmSpec, q: F64) -> F64:
     Returns:
         T_base_tcp, (..., 4, 4) [m].
     """
-    q = np.asarray(q, np.float64)
-    if q.ndim == 1:  # decode, safety and encode ask for the same command's pose within a step
-        return _forward_one(arm, q.tobytes()).copy()
-    return _frames(_chain(arm), q)[..., -1, :, :]
+    frames = _frames_of(arm, np.asarray(q, np.float64))
+    return frames[-1].copy() if frames.ndim == 3 else frames[..., -1, :, :]
 
 
 def jacobian(arm: ArmSpec, q: F64) -> F64:
@@ -123,7 +131,7 @@ def jacobian(arm: ArmSpec, q: F64) -> F64:
     Returns:
         (..., 6, n): rows are linear [m/rad], then angular [rad/rad].
     """
-    return _jacobian(_frames(_chain(arm), np.asarray(q, np.float64)))
+    return _jacobian(_frames_of(arm, np.asarray(q, np.float64)))
 
 
 def _damped_step(J: F64, error: F64, pull: F64, free: F64 | None) -> F64:
@@ -174,7 +182,6 @@ def solve_ik(
     Returns:
         (q, ok): (..., n) [rad] and bool (...,). Where `ok` is False, `q` is the nearest found.
     """
-    chain = _chain(arm)
     target = np.asarray(T_base_tcp, np.float64)
     lower, upper = arm.joint_lower_rad, arm.joint_upper_rad
     q = np.minimum(np.maximum(q_start, lower), upper)
@@ -183,7 +190,7 @@ def solve_ik(
         q = np.broadcast_to(q, (*shape, arm.dof))
     tolerance = np.array([position_tolerance_m] * 3 + [rotation_tolerance_rad] * 3)
     drift = 0.05 * tolerance
-    frames = _frames(chain, q)
+    frames = _frames_of(arm, q)
     error = _pose_error(frames, target)
     for i in range(iterations):
         active = (np.abs(error) > drift).any(-1)
@@ -201,6 +208,6 @@ def solve_ik(
         longest = np.abs(step).max(-1)
         step *= (active * np.minimum(1.0, _STEP_LIMIT_RAD / np.maximum(longest, 1e-9)))[..., None]
         q = np.minimum(np.maximum(q + step, lower), upper)
-        frames = _frames(chain, q)
+        frames = _frames_of(arm, q)
         error = _pose_error(frames, target)
     return q, np.asarray((np.abs(error) <= tolerance).all(-1))
