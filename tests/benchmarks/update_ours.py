@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from update_task import ACT, BATCH, GAMMA, LOG_STD_RANGE, LR, OBS, TAU, Buffer, Row
 
+from robot_rl.policy.layers import layer_views
 from robot_rl.policy.precision import Precision
 from robot_rl.policy.stacked import StackedMLP
 
@@ -60,7 +61,7 @@ class StackedTD3:
         self.critic.step(LR)
 
     def action_gradient(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Of minus the mean of all critics (the peers' TD3 asks their first critic only)."""
+        """Of minus the mean of all critics, as the product does it."""
         q = self.critic.forward(torch.cat((obs, action), 1), keep=True)
         grad_q = self.value_gradient(q)
         grad = self.critic.backward(grad_q, params=False, inputs=slice(OBS, None))
@@ -69,6 +70,39 @@ class StackedTD3:
 
     def value_gradient(self, q: Tensor) -> Tensor:
         return torch.full_like(q, -1 / q.numel())
+
+
+class StackedTD3ByOne(StackedTD3):
+    """The same with an actor that climbs the first critic alone, as the peers' TD3 does."""
+
+    def __init__(self, row: Row, precision: Precision | Literal["auto"]) -> None:
+        super().__init__(row, precision)
+        self.first = StackedMLP(
+            1,
+            self.critic.sizes,
+            layer_norm=row.layer_norm,
+            seed=0,
+            precision=self.critic.precision,
+        )
+        sizes = self.critic.sizes
+        views = (
+            layer_views(self.first.flat, 1, sizes),
+            layer_views(self.critic.flat, row.critics, sizes),
+        )
+        self.copies = [
+            (to, layer[:1])
+            for one, all_ in zip(*views, strict=True)
+            for to, layer in zip(one, all_, strict=True)
+        ]
+
+    def action_gradient(self, obs: Tensor, action: Tensor) -> Tensor:
+        """Of minus the first critic, taken over from the ensemble as it is now."""
+        for to, layer in self.copies:
+            to.copy_(layer)
+        q = self.first.forward(torch.cat((obs, action), 1), keep=True)
+        grad = self.first.backward(self.value_gradient(q), params=False, inputs=slice(OBS, None))
+        assert grad is not None
+        return grad
 
 
 class StackedSAC(StackedTD3):
