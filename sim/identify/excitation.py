@@ -29,7 +29,7 @@ from sim.identify.replay import MotionReplay
 __all__ = ["ExcitationCfg", "Motion", "check_motion", "find_motion", "information", "logdet"]
 
 _CHECK_EVERY = 10  # ticks between looks at clearances
-_HALVINGS = 7
+_HALVINGS = 6
 _DRAWS = 20  # for each candidate until one can be made large enough
 _LEAST_SCALE = 0.2
 _EXPECTED_STD = (3e-4, 5e-3)  # [rad, rad/s] of encoders, to weigh what would be learned
@@ -246,24 +246,29 @@ def _draw(
         )
     for _ in range(_DRAWS):
         shape = _series(cfg, len(middle), rng)
-        scale, high = 0.0, 1.0
-        for _ in range(_HALVINGS):
-            tried = high if scale == 0.0 and high == 1.0 else 0.5 * (scale + high)
-            found = check_motion(robot, clearance, middle + tried * shape, cfg)
-            if found is None:
-                scale = tried
-                if tried == high:
-                    break
-            else:
-                high, problem = tried, found
-                if tried == 1.0:
-                    high = 0.999
+        scale, problem = _largest_scale(robot, clearance, middle, shape, cfg)
         if scale >= _LEAST_SCALE:
             return middle + scale * shape
     raise DataError(
         f"no motion about {np.round(middle, 3).tolist()} rad keeps all limits: {problem} is in "
         "the way. Give another --middle, a smaller amplitude or a lower frequency."
     )
+
+
+def _largest_scale(
+    robot: RobotSpec, clearance: Clearance, middle: F64, shape: F64, cfg: ExcitationCfg
+) -> tuple[float, str | None]:
+    """The largest share of a motion that keeps all limits, and what keeps it from more."""
+    problem = check_motion(robot, clearance, middle + shape, cfg)
+    if problem is None:
+        return 1.0, None
+    low, high = 0.0, 1.0 - 1e-3  # all of it has just failed
+    for _ in range(_HALVINGS):
+        tried = 0.5 * (low + high)
+        found = check_motion(robot, clearance, middle + tried * shape, cfg)
+        low, high = (tried, high) if found is None else (low, tried)
+        problem = found or problem
+    return low, problem
 
 
 def _series(cfg: ExcitationCfg, dof: int, rng: np.random.Generator) -> F64:

@@ -164,11 +164,9 @@ def _draw(kind: HiddenKind, seed: int, share: float) -> _Hidden:
     values[parameters.index("delay")] = rng.uniform(*_DELAY_S)
     if kind == "B":
         _spoil(spec, robot, rng)
-    parameters.prepare(spec)
-    if kind == "B":
         spec.option.timestep = _FINE_STEP_S
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICIT
-        parameters.prepare(spec)  # a finer step needs a longer history
+    parameters.prepare(spec)
     model = spec.compile()
     parameters.apply(model, values)
     if kind == "B":

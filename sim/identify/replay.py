@@ -94,7 +94,7 @@ class MotionReplay:
         self._writer = parameters.writer(self.model, self._batch)
         self._rows = {name: self._batch.bind(name) for name in ("qpos", "qvel", "ctrl", "history")}
         self._data = mujoco.MjData(self.model)
-        self._open_grippers()
+        self._rest()
         self.plans = [self._plan(measured) for measured in self.measurements]
         self.rollouts = 0
         """Motions simulated so far."""
@@ -161,16 +161,18 @@ class MotionReplay:
         dt = float(self.model.opt.timestep)
         return _interpolate(position, velocity, plan.step, plan.share, dt)
 
-    def _open_grippers(self) -> None:
-        """Grippers that nobody measures stand open, so that nothing touches."""
+    def _rest(self) -> None:
+        """What nobody measures stands still: grippers open, joints within their ranges."""
         model, data = self.model, self._data
         mujoco.mj_resetData(model, data)
         for i in range(model.nu):
-            if model.actuator_trntype[i] == mujoco.mjtTrn.mjTRN_TENDON.value:
-                channel = self._channel(model.actuator(i).name)
-                data.ctrl[i] = model.actuator_ctrlrange[i, 1]
-                for row in channel.qpos:
-                    data.qpos[row] = data.ctrl[i] / len(channel.qpos)
+            channel, (low, high) = (
+                self._channel(model.actuator(i).name),
+                model.actuator_ctrlrange[i],
+            )
+            is_joint = len(channel.qpos) == 1
+            data.ctrl[i] = np.clip(data.qpos[channel.qpos[0]], low, high) if is_joint else high
+            data.qpos[channel.qpos] = data.ctrl[i] / len(channel.qpos)
 
     def _channel(self, name: str) -> _Channel:
         model = self.model

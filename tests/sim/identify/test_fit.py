@@ -1,3 +1,4 @@
+import mujoco
 import numpy as np
 import pytest
 from small_arm import measured, short_motion, truth, unknowns
@@ -7,7 +8,9 @@ from sim.identify.arm import arm_parameters
 from sim.identify.fit import fit_residuals, held_out_errors, identify
 from sim.identify.hidden import nominal_arm
 from sim.identify.least_squares import LeastSquaresCfg
-from sim.identify.parameters import ParameterSet
+from sim.identify.measurement import Measurement
+from sim.identify.parameters import Parameter, ParameterSet
+from sim.identify.play import play_motion
 from sim.identify.posterior import Posterior
 
 ONE_START = LeastSquaresCfg(starts=1, candidates=0)
@@ -50,8 +53,6 @@ def test_a_twin_that_is_built_otherwise_gets_no_intervals() -> None:
     known.prepare(spec)
     model = spec.compile()
     known.apply(model, truth())
-    from sim.identify.play import play_motion
-
     other = play_motion(model, robot, short_motion())
     found = identify(nominal_arm()[0], known, [other], ONE_START)
     assert found.chi2 > 1.5
@@ -71,8 +72,6 @@ def test_what_motion_cannot_tell_is_named_and_not_guessed() -> None:
     spec, robot = nominal_arm()
     model = spec.compile()
     known.apply(model, values)
-    from sim.identify.play import play_motion
-
     found = identify(
         nominal_arm()[0], known, [play_motion(model, robot, short_motion())], ONE_START
     )
@@ -81,6 +80,37 @@ def test_what_motion_cannot_tell_is_named_and_not_guessed() -> None:
     ]
     assert found.std[1] > 0.5 * known.prior_std[1]
     np.testing.assert_allclose(found.values[0], 0.3, rtol=0.05)
+
+
+def test_the_speed_of_a_gripper_is_found_from_its_opening() -> None:
+    slow = Parameter(
+        name="speed", quantity="speed", targets=("arm/width",), nominal=0.2, low=0.01, high=2.0
+    )
+    known = ParameterSet([slow])
+    model = nominal_arm()[0].compile()
+    known.apply(model, np.array([0.05]))
+    data, drive = mujoco.MjData(model), model.actuator("arm/width").id
+    fingers = [model.joint(f"arm/{side}_slide").qposadr[0] for side in ("left", "right")]
+    stamps, asked = 0.01 * np.arange(300), np.zeros(300)
+    asked[20:150] = 0.08
+    widths = []
+    for width in asked:
+        widths.append(data.qpos[fingers].sum())
+        data.ctrl[drive] = width
+        mujoco.mj_step(model, data, nstep=5)
+    noise = 1e-4 * np.random.default_rng(0).normal(size=300)
+    opening = Measurement(
+        channels=("arm/width",),
+        command_s=stamps,
+        command=asked[:, None],
+        state_s=stamps,
+        position=(np.array(widths) + noise)[:, None],
+        position_std=np.array([1e-4]),
+        source="gripper",
+    )
+    found = identify(nominal_arm()[0], known, [opening], ONE_START)
+    assert found.values[0] == pytest.approx(0.05, rel=0.01)
+    assert found.chi2 == pytest.approx(1.0, abs=0.25)
 
 
 def test_fewer_numbers_than_unknowns_are_refused() -> None:
