@@ -95,7 +95,7 @@ def main(cfg: Cfg) -> int:
     size = examples.vectors.shape[1]
     schema = schema_from(env, size, file=cfg.state, robot=cfg.robot, instruction=cfg.task)
     if cfg.show_prompt:
-        out.line(first_prompt(schema, schema.columns(examples.vectors)))
+        out.line(first_prompt(schema, examples))
         return 0
     server = ServerCfg(
         url=cfg.url,

@@ -9,13 +9,12 @@ were refused. Ref: Eureka (arXiv 2310.12931) keeps the conversation as short, an
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from robot_rl.reward.written.candidate import Candidate
 from robot_rl.reward.written.schema import StateSchema
-from robot_rl.reward.written.scoring import Figures
+from robot_rl.reward.written.scoring import Examples, Figures
 from robot_rl.reward.written.vocabulary import ENTRY, METHODS, NUMPY
-from robot_rl.types import F64
 
 __all__ = ["first_prompt", "next_prompt", "reflection"]
 
@@ -44,12 +43,12 @@ Rules:
 Think first, briefly; then give the function in one ```python block."""
 
 
-def first_prompt(schema: StateSchema, columns: Mapping[str, F64]) -> str:
+def first_prompt(schema: StateSchema, examples: Examples) -> str:
     """What is asked first.
 
     Args:
         schema: The task and its state.
-        columns: Recorded values by field, for their ranges.
+        examples: Whose successes show how it begins and ends.
     """
     parts = [
         "A robot learns a task, and needs to know at every moment how far it has come.",
@@ -57,10 +56,11 @@ def first_prompt(schema: StateSchema, columns: Mapping[str, F64]) -> str:
     ]
     if schema.success:
         parts.append(f"It counts as done when this holds: {schema.success}")
+    wins, told = int(examples.success.sum()), schema.describe(*examples.at_ends())
     rules = _RULES.format(
         entry=ENTRY, numpy=", ".join(sorted(NUMPY)), methods=", ".join(sorted(METHODS))
     )
-    return "\n\n".join([*parts, f"The state:\n{schema.describe(columns)}", rules])
+    return "\n\n".join([*parts, f"The state (medians of {wins} successes):\n{told}", rules])
 
 
 def next_prompt(first: str, best: Candidate | None, last_round: Sequence[Candidate]) -> str:

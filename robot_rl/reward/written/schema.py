@@ -62,18 +62,21 @@ class StateSchema:
         parts = np.split(vectors, ends, axis=1)
         return {f.name: f.values(part) for f, part in zip(self.fields, parts, strict=True)}
 
-    def describe(self, columns: Mapping[str, F64] | None = None) -> str:
-        """One line a field for people and language models; with the values that were recorded."""
-        lines = []
+    def describe(self, begun: np.ndarray, done: np.ndarray) -> str:
+        """One line a field, for people and language models.
+
+        Args:
+            begun: State vectors (n, size) with which successes began.
+            done: Those with which they ended; medians of both say what a success changes.
+        """
+        before, after, lines = self.columns(begun), self.columns(done), []
         for field in self.fields:
             line = f"{field.name}: float64 (N, {field.size}) [{field.unit}]"
             if field.frame not in ("-", "?"):
                 line += f" in {field.frame}"
             line += f", {field.meaning}"
-            if columns is not None:
-                line += f"; recorded from {_row(columns[field.name].min(0))}"
-                line += f" to {_row(columns[field.name].max(0))}"
-            lines.append(line)
+            start, end = (np.median(part[field.name], axis=0) for part in (before, after))
+            lines.append(f"{line}; successes begin at {_row(start)} and end at {_row(end)}")
         return "\n".join(lines)
 
     def to_plain(self) -> dict[str, object]:

@@ -79,6 +79,17 @@ class Examples:
         """All state vectors (n, D), episode after episode."""
         return np.concatenate([q.proprio for q in self.queries if q.proprio is not None])
 
+    def at_ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """State vectors (n, D) with which successes began, and with which they were complete."""
+        begun, done = [], []
+        for k in np.flatnonzero(self.success).tolist():
+            query = self.queries[k]
+            assert query.proprio is not None  # of a recorded episode
+            last = np.searchsorted(query.stamps_s, self.ends_s[k] + _ROUNDING_S, "right") - 1
+            begun.append(query.proprio[0])
+            done.append(query.proprio[last])
+        return np.array(begun), np.array(done)
+
     def order(self, values: F64, k: int) -> float:
         """Rank correlation of values (T,) of success `k` with time; 0 for what does not vary."""
         stamps_s = self.queries[k].stamps_s

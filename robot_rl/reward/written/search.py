@@ -145,7 +145,7 @@ class Search:
         self.folder, self.trainer = folder, trainer
         self.sandbox = Sandbox(cfg.sandbox)
         self._on_step = on_step or (lambda done, words: None)
-        self._first = first_prompt(schema, schema.columns(examples.vectors))
+        self._first = first_prompt(schema, examples)
 
     def run(self) -> list[Round]:
         """Go on after the last finished round, to the end.

@@ -24,11 +24,15 @@ BEST = Candidate(
 )
 
 
-def test_the_first_prompt_shows_task_state_and_rules(schema, some_vectors):
-    told = first_prompt(schema, schema.columns(some_vectors))
+def test_the_first_prompt_shows_task_state_and_rules(schema, examples):
+    told = first_prompt(schema, examples)
     for words in ("Task: reach", "the hand is at the point", "gap_m: float64 (N, 2) [m]"):
         assert words in told
-    assert "linalg.norm" in told and "def progress(<names of fields>):" in told
+    assert (
+        "medians of 8 successes" in told
+        and "linalg.norm" in told
+        and "def progress(<names of fields>):" in told
+    )
 
 
 def test_figures_are_told_in_words():

@@ -29,10 +29,14 @@ def test_a_schema_comes_back_from_its_file(schema):
     assert StateSchema.from_plain(json.loads(json.dumps(schema.to_plain()))) == schema
 
 
-def test_people_read_names_units_frames_and_ranges(schema, some_vectors):
-    lines = schema.describe(schema.columns(some_vectors)).splitlines()
+def test_people_read_names_units_frames_and_what_a_success_changes(schema):
+    lines = schema.describe(np.ones((3, 6)), np.zeros((3, 6))).splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith("gap_m: float64 (N, 2) [m] in world, hand minus point; recorded")
+    assert lines[0] == (
+        "gap_m: float64 (N, 2) [m] in world, hand minus point; "
+        "successes begin at (1, 1) and end at (0, 0)"
+    )
+    assert lines[1].endswith("successes begin at (5, 5) and end at (0, 0)")
 
 
 def test_the_schema_of_an_environment_is_read_from_robot_and_task():
