@@ -10,14 +10,18 @@ import pytest
 from robot_rl.apps import cli
 from robot_rl.apps.collect import ExpertDriver
 from robot_rl.apps.envs import make_env
-from robot_rl.apps.reward_data import load_judge
+from robot_rl.apps.reward_data import judged_episodes, load_judge
 from robot_rl.apps.reward_probes import Prober
 from robot_rl.apps.reward_state import schema_from
+from robot_rl.apps.reward_trial import ShortTraining, TrialCfg
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.replay.schema import StoreMeta
 from robot_rl.replay.store import EpisodeStore
 from robot_rl.reward.episodes import query_of
+from robot_rl.reward.written.model import Range, WrittenModel
+from robot_rl.reward.written.scoring import Examples
 from robot_rl.reward.written.search import finished_rounds
+from robot_rl.reward.written.syntax import check_source, code_in
 
 pytest.importorskip("mujoco")
 GOOD = """\
@@ -199,3 +203,16 @@ def test_a_trial_needs_a_base(data, tmp_path, capsys):
         cli.main([*command, "--trial.steps", "3000"])
     told = capsys.readouterr()
     assert "there is no base to learn on" in " ".join((told.out + told.err).split())
+
+
+def test_a_training_that_fails_says_why(data, tmp_path):
+    """Through the real commands, in processes of their own; here without a base in the folder."""
+    episodes = {name: episode for name, _, episode in judged_episodes(tuple(map(Path, data)))}
+    examples = Examples.of(episodes, "reach")
+    schema = schema_from("reach", examples.vectors.shape[1])
+    written = check_source(code_in(GOOD), schema.names)
+    model = WrittenModel(written, schema, Range()).save(tmp_path / "model")
+    train = ShortTraining(TrialCfg(steps=10, base=tmp_path / "none"), "reach", examples)
+    with pytest.raises(DataError, match=r"robot-rl train failed \(2\), see .*train\.log: .*none"):
+        train(model, tmp_path)
+    assert (model / "detector.json").is_file()
