@@ -17,7 +17,7 @@ import numpy as np
 
 from robot_rl.config import from_plain, to_plain
 from robot_rl.control.safety import SafetyFilter
-from robot_rl.errors import ConfigError, DataError
+from robot_rl.errors import ConfigError, DataError, ShapeError
 from robot_rl.types import F64, RobotSpec
 from sim.bridge import BRIDGE_PERIOD_S
 from sim.identify.clearance import Clearance
@@ -146,11 +146,14 @@ def find_motion(
 
     Raises:
         DataError: No motion keeps the limits; says what is in the way.
+        ShapeError: The middle is of another number of joints.
     """
     cfg = cfg or ExcitationCfg()
     rng = np.random.default_rng(seed)
     home = np.concatenate([arm.home_rad for arm in robot.arms])
-    middle = home if middle_rad is None else middle_rad
+    middle = home if middle_rad is None else np.asarray(middle_rad, np.float64)
+    if middle.shape != home.shape:
+        raise ShapeError("middle of the motion", middle.shape, home.shape)
     clearance = Clearance(spec.copy().compile(), robot)
     joints = tuple(name for arm in robot.arms for name in arm.joint_names)
     motions = [
@@ -242,7 +245,7 @@ def _draw(
     if problem:
         raise DataError(
             f"the middle of the motion, {np.round(middle, 3).tolist()} rad, already violates "
-            f"{problem}. Give another --middle, or smaller margins."
+            f"{problem}. Give another --middle-rad, or smaller margins."
         )
     for _ in range(_DRAWS):
         shape = _series(cfg, len(middle), rng)
@@ -251,7 +254,7 @@ def _draw(
             return middle + scale * shape
     raise DataError(
         f"no motion about {np.round(middle, 3).tolist()} rad keeps all limits: {problem} is in "
-        "the way. Give another --middle, a smaller amplitude or a lower frequency."
+        "the way. Give another --middle-rad, a smaller amplitude or a lower frequency."
     )
 
 

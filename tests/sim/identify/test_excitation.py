@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from small_arm import SHORT, short_motion, unknowns
 
-from robot_rl.errors import ConfigError, DataError
+from robot_rl.errors import ConfigError, DataError, ShapeError
 from sim.bridge import BRIDGE_PERIOD_S
 from sim.identify.clearance import Clearance
 from sim.identify.excitation import (
@@ -84,6 +84,8 @@ def test_a_middle_without_room_is_refused() -> None:
     middle[3] = -0.1
     with pytest.raises(DataError, match="already violates joint ranges"):
         find_motion(spec, robot, None, SHORT, middle_rad=middle)
+    with pytest.raises(ShapeError, match=r"middle of the motion has shape \(2,\)"):
+        find_motion(spec, robot, None, SHORT, middle_rad=middle[:2])
 
 
 def test_settings_without_room_are_refused() -> None:
