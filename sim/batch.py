@@ -111,18 +111,18 @@ class BatchedTwin:
         if chosen.shape != (len(starts),):
             raise ShapeError("ids of scenes", chosen.shape, (len(starts),))
         self._batch.reset(chosen, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
-        for i in chosen:
+        for i in chosen.tolist():
             self._layout.restore(self._model_fields(i))
         if self._writer is not None and self._parameters is not None:
             nominal = self._parameters.nominal
             values = [nominal if start.values is None else start.values for start in starts]
             self._writer.write(np.stack(values), chosen)
-        for i, start in zip(chosen, starts, strict=True):
+        for i, start in zip(chosen.tolist(), starts, strict=True):
             self._layout.scale(start, self._model_fields(i))
             self._layout.write_start(start, **{k: self._rows[k][i] for k in _START})
             if self._model.nhistory:
                 self._rows["history"][i] = self._layout.history(start, self._model, self._scratch)
-            self._bridge.restart(int(i), start.q_rad, start.gripper_m)
+            self._bridge.restart(i, start.q_rad, start.gripper_m)
             self._starts[i] = start
         state = self._read(chosen)
         q, gripper, _ = self._safety.filter_batch(

@@ -117,7 +117,7 @@ class Probe:
         if not self.reach_m:
             return np.ones(last.shape[:-1], bool)
         low, high = np.reshape(self.reach_m, (2, 2))
-        return ((last[..., :2] >= low) & (last[..., :2] <= high)).all(-1)
+        return np.asarray(((last[..., :2] >= low) & (last[..., :2] <= high)).all(-1))
 
 
 def _slide() -> Probe:

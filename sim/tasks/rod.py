@@ -6,6 +6,7 @@ with another punishes whoever believes that.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import mujoco
 import numpy as np
@@ -109,7 +110,7 @@ class RodTwin:
         spec = empty_scene(self.name)
         add_wrist_camera(add_arm(spec, self.robot.arms[0], self.arm_look))
         rod = add_object(spec, "rod", (0.5, 0.0, _HALF_M[2]))
-        box = add_box(rod, (0, 0, 0), _HALF_M, _ORANGE, friction=self.friction)
+        box = add_box(rod, (0, 0, 0), _HALF_M.tolist(), _ORANGE, friction=self.friction)
         box.name, box.priority = "rod", 1
         wide, long, high = (2 * _HALF_M) ** 2
         rod.explicitinertial, rod.mass, rod.ipos = True, self.mass_kg, [0, self.com_m, 0]
@@ -149,7 +150,7 @@ class RodTwin:
 
     def achieved(self, state: RobotState) -> bool:
         """The rod lies on the goal, and across."""
-        return self.miss(state) < 1.0
+        return cast("bool", self.miss(state) < 1.0)
 
     def miss(self, state: RobotState) -> F64:
         """(...,): how far the rod is from the goal, in what is allowed of place or yaw."""

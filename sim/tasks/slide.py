@@ -6,6 +6,7 @@ nominal friction the expert knows it; a twin of another friction punishes whoeve
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import mujoco
 import numpy as np
@@ -149,7 +150,7 @@ class SlideTwin:
 
     def achieved(self, state: RobotState) -> bool:
         """The puck lies on the goal; it has stopped if this holds for as long as it must."""
-        return self.miss(state) < 1.0
+        return cast("bool", self.miss(state) < 1.0)
 
     def miss(self, state: RobotState) -> F64:
         """(...,): how far the puck is from the goal, in what is allowed."""
