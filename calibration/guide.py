@@ -26,6 +26,7 @@ __all__ = ["Guide", "GuideCfg"]
 _FOCAL_SHARE = 0.95  # of the width: a guess that is good enough to tell tilt
 _TILT_DEG = 20.0
 _TILTED = 6  # views
+_NEAR, _FAR = 1.4, 2.0  # in distances at which the board fills the width of the image
 _ROLL_DEG = 40.0  # spread of the board's turn in the image
 
 
@@ -155,13 +156,13 @@ class Guide:
         """Take a view if the arm stands still before something new."""
         since, cfg = self._still_since_s, self._cfg
         if since is None or stamp_s < since + cfg.settle_s:
-            return f"{self.taken} of {cfg.views} views. {self._hint()}"
+            return self._next()
         if not self._recent or self._recent[-1][0] - since < cfg.still_s:
             return f"{self.taken} of {cfg.views} views. Hold still."
         q = np.mean([q for _, q in self._recent], axis=0)
         near = [np.abs(q - before).max() for before, _ in self._taken]
         if near and min(near) < cfg.apart_rad:
-            return f"{self.taken} of {cfg.views} views. {self._hint()}"
+            return self._next()
         corners = detect_board(image, cfg.board)
         if corners is None:
             return f"{self.taken} of {cfg.views} views. The board is not seen from here."
@@ -176,7 +177,12 @@ class Guide:
                 f"All {cfg.views} views are taken. Now swing the arm before the board, every "
                 f"joint, at 0.5 to 1 Hz, for {cfg.swing_s:g} s."
             )
-        return f"View {self.taken} of {cfg.views} taken. {self._hint()}"
+        return self._next()
+
+    def _next(self) -> str:
+        """How far it is, and what to show."""
+        so_far = f"{self.taken} of {self._cfg.views} views"
+        return f"{so_far} taken. {self._hint()}" if self.taken else f"{so_far}. {self._hint()}"
 
     def _hint(self) -> str:
         """What the views so far lack most."""
@@ -193,7 +199,8 @@ class Guide:
             cx_px=0.5 * (entry.width_px - 1),
             cy_px=0.5 * (entry.height_px - 1),
         )
-        R = np.array([board_pose(guess, view, self._cfg.board)[0][:3, :3] for view in views])
+        T = np.array([board_pose(guess, view, self._cfg.board)[0] for view in views])
+        R = T[:, :3, :3]
         tilt = np.rad2deg(np.arccos(np.clip(R[:, 2, 2], -1.0, 1.0)))
         roll = np.rad2deg(np.ptp(np.unwrap(np.sort(np.arctan2(R[:, 1, 0], R[:, 0, 0])))))
         if (tilt > _TILT_DEG).sum() < min(_TILTED, self.taken):
@@ -202,7 +209,9 @@ class Guide:
             return "Turn the hand about the line of sight, by 40 degrees or more; hold still."
         if bare := bare_parts(coverage(views, entry.width_px, entry.height_px)):
             return f"Bring the board to {bare[0]}, and hold still."
-        return "Move elsewhere: nearer, farther, tilted the other way; hold still."
+        # How far off, in distances at which it would fill the image's width.
+        away = T[:, 2, 3] * entry.width_px / (self._cfg.board.size_m[0] * focal)
+        return f"{_rarest(away, R[:, :, 2])}, and hold still."
 
     def _swinging(self, session: Session, stamp_s: float, image: U8) -> str:
         """Keep images and joints of the swing; write them when it is over."""
@@ -211,6 +220,10 @@ class Guide:
             if self._still_since_s is not None or not self._recent:
                 return f"Swing the arm before the board for {cfg.swing_s:g} s."
             self._swing_begun_s = stamp_s
+        if self._still_since_s is not None:  # what stands still tells no delay
+            self._swing.clear()
+            self._swing_begun_s = None
+            return f"The arm stands still. Swing it without a pause for {cfg.swing_s:g} s."
         if not self._swing or stamp_s - self._swing[-1][0] >= 0.9 / cfg.swing_hz:
             self._swing.append((stamp_s, image.copy()))
         left = self._swing_begun_s + cfg.swing_s - stamp_s
@@ -223,3 +236,17 @@ class Guide:
             session.add_view(cfg.camera, stamp, image=kept)
         self.is_done = True
         return f"The swing is recorded, with {len(self._swing)} images. Done."
+
+
+def _rarest(away: F64, normal: F64) -> str:
+    """What was shown least often: a distance (v,), or a tilt by normals (v, 3) of the board."""
+    lean = np.sin(np.deg2rad(_TILT_DEG))
+    shown = {
+        "Bring the board nearer": away < _NEAR,
+        "Take the board farther away": away > _FAR,
+        "Show the board with its right edge nearer": normal[:, 0] > lean,
+        "Show the board with its left edge nearer": normal[:, 0] < -lean,
+        "Show the board with its lower edge nearer": normal[:, 1] > lean,
+        "Show the board with its upper edge nearer": normal[:, 1] < -lean,
+    }
+    return min(shown, key=lambda words: int(shown[words].sum()))

@@ -28,6 +28,7 @@ _GRID_S = 0.004
 _NEAR_END_S = 0.01
 _SMOOTH_S = 0.04  # half a window of readings; a swing of 1 Hz is a cubic within it
 _TOO_STILL = "the arm moved too little. Swing it faster, at 0.5 to 1 Hz, and for longer."
+_TELLING = 0.4  # share of `fewest_views` that must carry the delay, for a few may be odd
 _CLEAR = 4.0  # how much faster than its noise a joint must move
 
 
@@ -142,6 +143,11 @@ def calibrate_latency(
         raise DataError(
             f"the delay is known to ± {1e3 * std:.2g} ms only, but {1e3 * cfg.largest_std_s:g} ms "
             f"are needed: {_TOO_STILL}"
+        )
+    if (telling := fitter.telling(delay, Z)) < _TELLING * cfg.fewest_views:
+        raise DataError(
+            f"the delay rests on {telling:.0f} of {len(kept)} images; in the others the arm "
+            "hardly moved. Keep it swinging, without pauses, at 0.5 to 1 Hz."
         )
     even = np.arange(len(kept)) % 2 == 0
     halves = [fitter.fit(delay, B, part)[0] for part in (even, ~even)]
@@ -290,6 +296,12 @@ class _Fitter:
             if abs(step[0]) < 1e-7:
                 break
         return delay_s, Z, std
+
+    def telling(self, delay_s: float, Z: F64) -> float:
+        """How many images carry the delay: all, if each tells as much (Kish 1965, n_eff)."""
+        _, by_delay, _ = self.linear(delay_s, Z)
+        told = np.einsum("vk,vk->v", by_delay, by_delay)
+        return float(told.sum() ** 2 / (told**2).sum())
 
     def judged(self, delay_s: float, Z: F64, std_s: float, halves_s: float) -> Latency:
         """The result with its figures."""

@@ -3,9 +3,11 @@ import itertools
 import numpy as np
 import pytest
 
-from calibration.guide import Guide, GuideCfg
+from calibration.board import BoardCfg
+from calibration.guide import Guide, GuideCfg, _rarest
 from calibration.session import Session
 from robot_rl.errors import ConfigError
+from robot_rl.geometry import matrix_from_rotvec
 from sim.calibration_scene import CalibrationScene
 from sim.calibration_world import draw_world, plan_views, wiggle
 
@@ -33,8 +35,12 @@ def play(guide, scene, world, stops, *, image_hz=5.0):
         for i in range(60):
             tick(stop, i % int(50 / image_hz) == 0)
         before = stop
-    start = t
     swing = wiggle(world, np.arange(0, 3, 0.02))
+    shown = scene.image(swing[0] + world.offset_rad, rng)
+    for i, q in enumerate([*swing[:30], *np.repeat(swing[29:30], 40, 0)]):  # and a pause
+        tick(q, i % 10 == 0)
+    assert not guide.is_done and said[-1].startswith("The arm stands still. Swing it")
+    start = t
     for i, q in enumerate(swing):
         if guide.is_done:
             break
@@ -73,6 +79,8 @@ def test_a_view_is_taken_at_each_new_stop_and_then_the_swing(tmp_path):
     assert len(stamps) > 70 and np.abs(np.diff(joints, axis=0)).max() > 0
     assert any("hold still" in words for words in said)
     assert any("Now swing the arm" in words for words in said)
+    moving = [view.stamp_s for view in session.views("wrist", moving=True)]
+    assert np.ptp(moving) < cfg.swing_s + 0.1, "what was before the pause was thrown away"
     assert said[-1].startswith("The swing is recorded")
     assert all(a != b for a, b in itertools.pairwise(said))
 
@@ -97,3 +105,20 @@ def test_nothing_is_taken_without_a_board(tmp_path):
 def test_settings_that_mean_nothing_are_refused(change, message):
     with pytest.raises(ConfigError, match=message):
         GuideCfg(**({"camera": "wrist", "mount": "hand", "joint_names": ("a",)} | change))
+
+
+def test_what_was_shown_least_is_asked_for():
+    lean = 0.5
+    normal = np.array([[lean, 0, 0.87], [-lean, 0, 0.87], [0, -lean, 0.87]])
+    assert _rarest(np.array([1.2, 2.2, 1.2]), normal) == "Show the board with its lower edge nearer"
+    tilted = np.vstack([normal, [[0, lean, 0.87]]])
+    assert _rarest(np.full(4, 1.2), tilted) == "Take the board farther away"
+
+
+def test_the_edge_that_is_named_is_the_nearer_one():
+    points = BoardCfg().corners_m
+    T = np.eye(4)
+    T[:3, :3] = matrix_from_rotvec(np.array([0.0, -0.5, 0.0]))
+    normal, seen = T[:3, 2], points @ T[:3, :3].T
+    right = seen[:, 0] > np.median(seen[:, 0])
+    assert (seen[right, 2].mean() < seen[~right, 2].mean()) == (normal[0] > 0)

@@ -58,6 +58,18 @@ def test_a_swing_too_small_is_refused():
             calibrate(world, *record(world, scale=scale))
 
 
+def test_a_swing_of_a_moment_among_pauses_is_refused():
+    world = draw_world("hand", 0)
+    views, stamps, joints_s, joints = record(world)
+    pause = joints_s > 1.2
+    joints[pause] = joints[np.flatnonzero(pause)[0]]
+    rng = np.random.default_rng(0)
+    still = [world.see(world.true_joints(joints[-1], rng), rng) for _ in stamps]
+    seen = [b if t > 1.25 else a for a, b, t in zip(views, still, stamps, strict=True)]
+    with pytest.raises(DataError, match=r"rests on \d+ of \d+ images; .* without pauses"):
+        calibrate(world, seen, stamps, joints_s, joints)
+
+
 def test_stamps_of_another_clock_are_refused():
     world = draw_world("hand", 0)
     views, stamps, joints_s, joints = record(world)
