@@ -24,10 +24,12 @@ from robot_rl.reward.written.schema import StateSchema
 from robot_rl.reward.written.syntax import CandidateError, Written
 from robot_rl.types import F64
 
-__all__ = ["ComponentFigures", "Examples", "Figures", "examine"]
+__all__ = ["TOTAL", "ComponentFigures", "Examples", "Figures", "examine"]
 
 BAR_QUANTILE = 0.25
 """An attack has fooled a function if it holds what three of four successes end with."""
+TOTAL = "total"
+"""Name under which progress itself stands among its components."""
 _CLOSE = 1e-6
 _ROUNDING_S = 1e-6  # stamps are sums of periods
 _DRAW = 64
@@ -109,7 +111,7 @@ class ComponentFigures:
     Attributes:
         start, middle, end: Values on successes.
         failed: Value at the end of failures; NaN without any.
-        order: Rank correlation with time on successes; NaN if it does not vary.
+        order: Rank correlation with time on successes; 0 if it does not vary.
     """
 
     start: float
@@ -131,7 +133,7 @@ class Figures:
         fooled_by: The same by kind of attack.
         drop: Longest fall of progress on a success, mean.
         final: Progress at the end of successes, mean.
-        components: By name, "total" first.
+        components: By name; `TOTAL` is what they sum up to.
         took_ms: Time in the sandbox for all states.
         states: Number of those.
     """
@@ -204,7 +206,11 @@ def _check_pure(
 
 
 def _figures(model: WrittenModel, examples: Examples, said: Said, seed: int) -> Figures:
-    """What the function is worth, all in all and part by part."""
+    """What the function is worth, all in all and part by part.
+
+    Raises:
+        CandidateError: It fails on an attack.
+    """
     wins = np.flatnonzero(examples.success).tolist()
     losses = np.flatnonzero(~examples.success).tolist()
     progress = examples.by_episode(model.scale(said.progress))
@@ -218,9 +224,14 @@ def _figures(model: WrittenModel, examples: Examples, said: Said, seed: int) -> 
         ]
     )
     scores, labels = np.concatenate([finals, held]), np.arange(len(examples.success)) < len(wins)
-    by_kind = worst_of_each(
-        audit(model, detector, recorded_attacks(examples.episodes, examples.task, seed=seed))
-    )
+    attacks = recorded_attacks(examples.episodes, examples.task, seed=seed)
+    findings = audit(model, detector, attacks)
+    for finding in findings:
+        if not finding.estimate.valid.all():
+            raise CandidateError(
+                f"at states unlike the recorded ones, {finding.estimate.raw_text}"
+            )
+    by_kind = worst_of_each(findings)
     tried = sum(count for _, count, _ in by_kind.values())
     falls = [float((np.maximum.accumulate(progress[k]) - progress[k]).max()) for k in wins]
     return Figures(
@@ -233,7 +244,7 @@ def _figures(model: WrittenModel, examples: Examples, said: Said, seed: int) -> 
         final=float(finals.mean()),
         components={
             name: _component(examples, part, wins, losses)
-            for name, part in {"total": said.progress, **said.components}.items()
+            for name, part in {**said.components, TOTAL: said.progress}.items()
         },
         took_ms=1e3 * said.took_s,
         states=len(said.progress),

@@ -31,7 +31,7 @@ def test_a_good_function_orders_separates_and_resists(worth, answers):
     assert (scale.low, scale.high) == (0.0, 1.0)
     assert figures.voc > 0.9 and figures.auc == 1.0 and figures.gap > 0.1
     assert figures.worth > 0.9 and figures.fooled < 0.1
-    assert list(figures.components) == ["total", "near", "still"]
+    assert list(figures.components) == ["near", "still", "total"]
     near = figures.components["near"]
     assert near.start < near.middle < near.end and near.failed < near.end and near.order > 0.9
 
@@ -74,3 +74,18 @@ def test_without_a_success_nothing_can_be_measured(episodes):
     losses = {name: episode for name, episode in episodes.items() if not episode.success}
     with pytest.raises(DataError, match="5 episodes without a success among them"):
         Examples.of(losses, "reach")
+
+
+def test_what_fails_beside_the_recorded_states_is_refused(worth, examples):
+    """Demonstrations come from above; noise from anywhere."""
+    words = "at states unlike the recorded ones, the written function failed: progress is NaN"
+    gap = examples.vectors[:, :2]
+    least = float((gap[:, 1] - np.abs(gap[:, 0])).min())
+    with pytest.raises(CandidateError, match=words):
+        worth(line(f"-np.sqrt(gap_m[:, 1] - np.abs(gap_m[:, 0]) - {least - 1e-3:.6f})"))
+
+
+def test_a_component_called_total_does_not_hide_the_progress(worth):
+    body = "def progress(gap_m):\n    near = np.exp(-np.linalg.norm(gap_m, axis=-1))\n"
+    _, figures = worth(body + "    return near, {'total': near * 0.0}\n")
+    assert figures.components["total"].end > 0.9
