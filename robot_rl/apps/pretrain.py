@@ -14,6 +14,7 @@ from robot_rl.apps.admission import admit_demos, admit_policy
 from robot_rl.apps.envs import eval_seeds, load_demos, make_env
 from robot_rl.apps.eval import find_policy
 from robot_rl.apps.report import write_report
+from robot_rl.apps.summary import summarize
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.apps.twins import make_scenes
 from robot_rl.config import config_hash
@@ -126,27 +127,37 @@ def main(cfg: Cfg) -> int:
     with RunFolder.create(
         cfg.folder, _config(cfg, demos, prior), resume=cfg.resume, steps=steps
     ) as run:
-        start = _start(cfg, run, base, demos, norm)
-        assert start.base is not None  # it was packed
-        learner = Pretrainer(
-            cfg.pretrain,
-            twins,
-            start.base,
-            start.demos,
-            prior,
-            norm=start.norm,
-            run=run,
-            seeds=eval_seeds(cfg.env)[: cfg.eval_episodes],
-        )
-        if cfg.resume:
-            learner.resume()
-        with Progress("pretrain", max(steps, 1), start=learner.step) as progress:
-            done = learner.pretrain(progress)
-        name = learner.deployed()
-        policy = save_policy(policy_of(learner, name), run.path / "policy")
-        run.finish({"policy": name, "final": done["success"], "steps": learner.step})
+        policy = run.path / "policy"
+        if not (policy / CONFIG_FILE).exists():  # it is saved last
+            learner = _learner(cfg, run, _start(cfg, run, base, demos, norm), prior, twins)
+            with Progress("pretrain", max(steps, 1), start=learner.step) as progress:
+                learner.pretrain(progress)
+            save_policy(policy_of(learner, learner.deployed()), policy)
+        found = summarize(RunRecord.read(run.path))
+        final = found.final.mean if found.final else None
+        run.finish({"policy": found.policy, "final": final, "steps": found.steps})
     _say(run.path, policy)
     return 0
+
+
+def _learner(
+    cfg: Cfg, run: RunFolder, start: Start, prior: Sequence[Trajectory], twins: Any
+) -> Pretrainer:
+    """Where it is, if it goes on."""
+    assert start.base is not None  # it was packed
+    learner = Pretrainer(
+        cfg.pretrain,
+        twins,
+        start.base,
+        start.demos,
+        prior,
+        norm=start.norm,
+        run=run,
+        seeds=eval_seeds(cfg.env)[: cfg.eval_episodes],
+    )
+    if cfg.resume:
+        learner.resume()
+    return learner
 
 
 def _say(path: Path, policy: Path) -> None:

@@ -68,6 +68,8 @@ class PretrainCfg:
                 f"pretraining: offline_updates {self.offline_updates} must be >= 0, prior_share "
                 f"{self.prior_share} in [0, 1]."
             )
+        if not self.learn.utd > 0:
+            raise ConfigError(f"pretraining: utd is {self.learn.utd}, but must be positive.")
         if self.learn.always is None and "residual" not in self.learn.candidates:
             raise ConfigError(
                 f"pretraining: candidates {self.learn.candidates} hold no residual, and it is its "
@@ -149,7 +151,8 @@ class Pretrainer(ResidualLearner):
                 self.absorb(episode)
             if progress is not None:
                 progress.update(self.step, deployed=self.deployed(), stage=stage)
-            if self.is_warm and self.passed(before, self.cfg.eval_every):
+            is_due = self.passed(before, self.cfg.eval_every) and self.step < steps
+            if self.is_warm and is_due:
                 self._evaluate_candidate(self.deployed())
             if self.passed(before, self.cfg.checkpoint_every):
                 self.save()

@@ -44,7 +44,9 @@ def test_it_leaves_what_training_starts_from_and_says_what_it_saw(
     assert [row["behaviour"] for row in record.episodes].count("base") < len(record.episodes)
     page = (done / "report.html").read_text()
     assert "Learning from data alone" in page and "1,200 updates" in page
-    assert cli.main(["report", str(done)]) == 0
+    kept = {f: f.read_bytes() for f in done.glob("*.jsonl")}
+    assert cli.main([*asked(tiny, tiny_demos, done), "--resume"]) == 0  # it is done already
+    assert all(f.read_bytes() == data for f, data in kept.items())
     again = onwards(tiny, done, tmp_path / "run", "--warmup-steps", "1", "--resume")
     assert cli.main(again) == 0  # nothing left to do
 
