@@ -110,7 +110,8 @@ def test_settings_that_mean_nothing_are_refused(change, message):
 def test_what_was_shown_least_is_asked_for():
     lean = 0.5
     normal = np.array([[lean, 0, 0.87], [-lean, 0, 0.87], [0, -lean, 0.87]])
-    assert _rarest(np.array([1.2, 2.2, 1.2]), normal) == "Show the board with its lower edge nearer"
+    asked = _rarest(np.array([1.2, 2.2, 1.2]), normal)
+    assert asked == "Show the board with its lower edge nearer"
     tilted = np.vstack([normal, [[0, lean, 0.87]]])
     assert _rarest(np.full(4, 1.2), tilted) == "Take the board farther away"
 
