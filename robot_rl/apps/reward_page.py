@@ -19,7 +19,7 @@ from robot_rl.types import F64, U8
 
 __all__ = ["Shown", "calibration", "episodes", "figures", "kinds", "tiles"]
 
-STRIP_FRAMES = 8
+STRIP_FRAMES = 6
 STRIP_HEIGHT_PX = 72
 HEADLINE = ("voc", "mae", "false_positive", "any_time_false_positive", "recall", "roc_auc")
 SHORT = {

@@ -104,7 +104,8 @@ class Corpus:
         thumbs: Per camera float32 (N, 192), see `thumbnails`.
         stamps_s: float64 (N,).
         episode: int64 (N,), 0 ... E - 1.
-        share: float32 (N,), share of the episode's time that has passed.
+        share: float32 (N,), share of the time until success, or the end, that has passed.
+        left_s: float64 (N,), time until then; negative after it.
         done: int8 (N,), see `done_labels`.
         first, last: int64 (E,), first and last row of each episode.
         success: bool (E,).
@@ -120,6 +121,7 @@ class Corpus:
     stamps_s: F64
     episode: I64
     share: F32
+    left_s: F64
     done: np.ndarray
     first: I64
     last: I64
@@ -156,9 +158,8 @@ class Corpus:
             images[name] = np.concatenate([shrink(shot, *sizes.get(name, ())) for shot in shots])
             thumbs[name] = np.concatenate([thumbnails(shot) for shot in shots])
         stamps = [np.asarray(lesson.episode.t_s, np.float64) for lesson in lessons]
-        shares = [
-            time_share(s, success_s(x.episode)) for s, x in zip(stamps, lessons, strict=True)
-        ]
+        ends_s = [success_s(lesson.episode) for lesson in lessons]
+        shares = [time_share(s, end_s) for s, end_s in zip(stamps, ends_s, strict=True)]
         labels = [done_labels(x.episode, x.success, cfg) for x in lessons]
         tasks = tuple(dict.fromkeys(lesson.task for lesson in lessons))
         return cls(
@@ -170,6 +171,7 @@ class Corpus:
             stamps_s=np.concatenate(stamps),
             episode=np.repeat(np.arange(len(lessons)), lengths),
             share=np.concatenate(shares).astype(np.float32),
+            left_s=np.repeat(ends_s, lengths) - np.concatenate(stamps),
             done=np.concatenate(labels),
             first=last - lengths + 1,
             last=last,

@@ -11,7 +11,7 @@ __all__ = ["EmbeddedCfg"]
 class EmbeddedCfg:
     """The embedded progress model. The defaults are the preset for every task."""
 
-    members: int = 3
+    members: int = 5
     """Networks; how far they differ says how sure they are."""
     width: int = 64
     """Size of a frame's code."""
@@ -66,7 +66,7 @@ class EmbeddedCfg:
     """Images are shifted at random by up to this, at 64 x 64 pixels, while training."""
     brightness: float = 0.15
     """Images are made brighter or darker by up to this share while training."""
-    folds: int = 3
+    folds: int = 5
     """Each network leaves out one part of the episodes in so many, to be judged on them; as many
     networks as parts, and all are."""
     familiar: float = 1.5

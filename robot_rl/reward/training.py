@@ -6,8 +6,8 @@ What keeps a model of twenty demonstrations from believing anything that moves i
 beside them: windows that run backwards (ReWiND, arXiv 2505.10911), goals and instructions that do
 not belong (counterfactual relabelling), the early parts of successes as not yet done (temporal
 clipping, RoboReward, arXiv 2601.00675), episodes that begin on the way (progress is counted from
-there), states that look like an end in half of their numbers only (a success must agree in all
-that matters), and failures, every frame of which must rank below the end of a success
+there), states that look like a later one in some of their numbers only (progress and success must
+agree in all that matters), and failures, every frame of which must rank below the end of a success
 (preferences, as in RoboMETER).
 """
 
@@ -30,8 +30,8 @@ from robot_rl.types import F32, I64
 __all__ = ["Scaling", "train_member"]
 
 _NEARLY_S = 0.35  # before the doubtful time: what is nearly done, and surely is not
+_LEAST_LEFT = 0.01  # share of an episode that is left where a window begins
 _LOTS = 4  # tries at drawing a later frame
-_LATEST_START = 0.9  # share of an episode that may be cut off
 _GAPS = (0.5, 1.0, 2.0)  # factors on the gap: keyframes are not evenly spaced
 
 
@@ -91,8 +91,7 @@ class _Sampler:
         self._demo, self._failed = rows[is_demo], rows[~is_demo]
         self._ends = self._demo[corpus.done[self._demo] == 1]
         self._on_the_way = rows[is_demo & (corpus.done[rows] == 0)]
-        left_s = corpus.stamps_s[corpus.last[corpus.episode[rows]]] - corpus.stamps_s[rows]
-        late = left_s < cfg.doubt_last_s + _NEARLY_S
+        late = corpus.left_s[rows] < cfg.doubt_last_s + _NEARLY_S
         self._nearly = rows[is_demo & (corpus.done[rows] == 0) & late]
         self._ends_of = [
             corpus.last[episodes[(corpus.task[episodes] == task) & corpus.success[episodes]]]
@@ -121,8 +120,8 @@ class _Sampler:
         is_demo = corpus.success[episode]
         is_whole = np.arange(len(at)) >= half
         start = self._begun(at, episode)
-        begun, so_far = corpus.share[start], corpus.share[at]
-        progress = np.where(is_demo, (so_far - begun) / (1 - begun), np.nan)
+        left, gone = 1 - corpus.share[start], corpus.share[at] - corpus.share[start]
+        progress = np.where(is_demo, gone / np.maximum(left, _LEAST_LEFT), np.nan)
         progress = np.where(start == at, 0.0, progress)  # whatever it is, nothing was done yet
         success = np.where(corpus.done[at] < 0, np.nan, corpus.done[at])
         task, goal, is_wrong = self._asked(at, episode, is_demo)
@@ -150,8 +149,8 @@ class _Sampler:
         start, lot = corpus.first[episode], rng.random(len(at))
         way = rng.random(len(at)) * (at - start)
         later = np.where(lot < 0.5 * cfg.restart, at, start + way.astype(np.int64))
-        is_late = corpus.share[later] > _LATEST_START
-        return np.where((lot < cfg.restart) & ~is_late, later, start)
+        is_open = corpus.done[later] == 0  # at what may be the goal, nothing is left to do
+        return np.where((lot < cfg.restart) & is_open, later, start)
 
     def _later(self, at: I64) -> I64:
         """For each window one of a demonstration that is farther; every other time its end."""

@@ -27,7 +27,7 @@ def lessons(make_reach, demos=10, failures=4, task=TASK, **how):
 
 @pytest.fixture(scope="session")
 def fitted(make_reach):
-    return fit_embedded(lessons(make_reach), EmbeddedCfg(steps=150), seed=1)
+    return fit_embedded(lessons(make_reach), EmbeddedCfg(steps=150, members=3, folds=3), seed=1)
 
 
 @pytest.fixture(scope="session")
