@@ -207,6 +207,11 @@ class EmbeddedModel:
         """The cameras that it looks at."""
         return self._nets[0].cameras if self._eyes is None else tuple(self._eyes.cameras)
 
+    @property
+    def eyes(self) -> Eyes | None:
+        """The frozen encoder of its images, None if it has none or looks by itself."""
+        return self._eyes
+
     # Judging ----------------------------------------------------------------------------------
 
     def score(self, queries: Sequence[ProgressQuery]) -> list[ProgressEstimate]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from robot_rl.errors import ConfigError
+from robot_rl.policy.eyes import Eyes
 from robot_rl.reward.calibrator import Calibrator
 from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import DetectorCfg, SuccessDetector, fit_detector
@@ -83,6 +84,7 @@ def train_judge(
     *,
     model: EmbeddedCfg | None = None,
     detector: DetectorCfg | None = None,
+    eyes: Eyes | None = None,
     seed: int = 0,
     version: int = 1,
 ) -> Judge:
@@ -91,7 +93,7 @@ def train_judge(
     Raises:
         DataError: Too few demonstrations.
     """
-    fitted = fit_embedded(lessons, model, seed=seed, version=version)
+    fitted = fit_embedded(lessons, model, eyes=eyes, seed=seed, version=version)
     cfg = fit_detector(fitted.held_out, detector or DetectorCfg())
     return Judge(model=fitted.model, detector=SuccessDetector(cfg), task=task)
 
@@ -165,11 +167,13 @@ class Retrainer:
     def retrain(self) -> Judge:
         """Train the next version on all that is kept; it is in force from now on."""
         version = self.judge.model.version + 1
+        known = self.judge.model
         self.judge = train_judge(
             [*self._lessons, *self._successes, *self._failures.lessons()],
             self.judge.task,
             model=self._model_cfg,
             detector=replace(self.judge.detector.cfg, calibrator=Calibrator()),
+            eyes=known.eyes if isinstance(known, EmbeddedModel) else None,
             seed=self._seed + 7 * version,  # a network that was fooled should not start the same
             version=version,
         )
