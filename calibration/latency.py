@@ -29,6 +29,9 @@ _NEAR_END_S = 0.01
 _SMOOTH_S = 0.04  # half a window of readings; a swing of 1 Hz is a cubic within it
 _TOO_STILL = "the arm moved too little. Swing it faster, at 0.5 to 1 Hz, and for longer."
 _TELLING = 0.4  # share of `fewest_views` that must carry the delay, for a few may be odd
+_USUAL = 0.6745  # median of how far a normal deviate is off
+_ODD = 6.0  # times the median; hardly one in ten thousand is
+_LARGEST_DROPPED = 0.2  # share of the images
 _CLEAR = 4.0  # how much faster than its noise a joint must move
 
 
@@ -130,9 +133,9 @@ def calibrate_latency(
         corner_px=corner_px,
         joint_rad=float(np.deg2rad(cfg.joint_noise_deg)),
     )
-    start = _coarse(fitter, B, cfg)
-    every = np.ones(len(kept), bool)
-    delay, Z, std = fitter.fit(start, B, every)
+    delay = _coarse(fitter, B, cfg)
+    fitter, B = _agreeing(fitter, B, delay)
+    delay, Z, std = fitter.fit(delay, B, np.ones(len(B), bool))
     if min(delay - cfg.earliest_s, cfg.latest_s - delay) < _NEAR_END_S:
         raise DataError(
             f"the best delay, {1e3 * delay:.0f} ms, lies at the end of what was tried "
@@ -146,12 +149,31 @@ def calibrate_latency(
         )
     if (telling := fitter.telling(delay, Z)) < _TELLING * cfg.fewest_views:
         raise DataError(
-            f"the delay rests on {telling:.0f} of {len(kept)} images; in the others the arm "
+            f"the delay rests on {telling:.0f} of {len(B)} images; in the others the arm "
             "hardly moved. Keep it swinging, without pauses, at 0.5 to 1 Hz."
         )
-    even = np.arange(len(kept)) % 2 == 0
+    even = np.arange(len(B)) % 2 == 0
     halves = [fitter.fit(delay, B, part)[0] for part in (even, ~even)]
     return fitter.judged(delay, Z, std, halves[0] - halves[1])
+
+
+def _agreeing(fitter: "_Fitter", B: F64, delay_s: float) -> tuple["_Fitter", F64]:
+    """The images, and their boards (v, 4, 4), that one delay explains.
+
+    A jerk between two readings of the joints is in no track of them; a single image taken then
+    would draw the delay by milliseconds.
+    """
+    part = np.ones(len(B), bool)
+    for _ in range(3):
+        delay_s, Z, _ = fitter.fit(delay_s, B, part)
+        odd = fitter.oddness(delay_s, Z)
+        agreed = odd <= _ODD * max(float(np.median(odd[part])), _USUAL)
+        if (agreed == part).all() or agreed.mean() < 1 - _LARGEST_DROPPED:
+            break
+        part = agreed
+    places = np.flatnonzero(part)
+    chosen = replace(fitter, chain=fitter.chain.select(places), stamps_s=fitter.stamps_s[places])
+    return chosen, B[places]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -296,6 +318,12 @@ class _Fitter:
             if abs(step[0]) < 1e-7:
                 break
         return delay_s, Z, std
+
+    def oddness(self, delay_s: float, Z: F64) -> F64:
+        """(v,) how far each image's own delay is off, in its standard deviations."""
+        r, by_delay, _ = self.linear(delay_s, Z)
+        told = np.einsum("vk,vk->v", by_delay, by_delay)
+        return np.abs(np.einsum("vk,vk->v", by_delay, r)) / np.sqrt(np.maximum(told, 1e-12))
 
     def telling(self, delay_s: float, Z: F64) -> float:
         """How many images carry the delay: all, if each tells as much (Kish 1965, n_eff)."""

@@ -51,6 +51,14 @@ def test_the_delay_is_found(mount, delay_s):
     assert found.with_px < found.without_px
 
 
+def test_a_jerk_in_one_image_does_not_draw_the_delay():
+    world = draw_world("hand", 1, faults=Faults(delay_s=0.03))
+    views, stamps, joints_s, joints = record(world)
+    jerked = calibrate(world, [views[3], *views[1:]], stamps, joints_s, joints)
+    assert abs(jerked.delay_s - 0.03) < 5e-4 and abs(jerked.halves_s) < 1e-3
+    assert len(jerked.view_px) == len(views) - 1, "it is left out"
+
+
 def test_a_swing_too_small_is_refused():
     world = draw_world("hand", 0)
     for scale in (0.0, 0.002, 0.01):
