@@ -21,6 +21,7 @@ ARM_DEFAULT: tuple[ArmUnknown, ...] = ("armature", "damping", "frictionloss", "d
 """What motion in air tells once the drives' gains are known: positions alone fix only ratios."""
 
 _BIAS_RAD = 0.02
+_GAIN_STD = 0.05  # data sheets know the gains of drives
 _NOMINAL_DELAY_S, _MAX_DELAY_S = 0.01, 0.04
 
 
@@ -39,7 +40,8 @@ def arm_parameters(
         arms: Whose joints; the drives are called like them.
         unknowns: What is to be found.
         factor: Bounds of armature, damping, friction and gains, above and below the nominal.
-        prior_std: Of their logarithms (default: half the range).
+        prior_std: Of their logarithms, gains aside (default: half the range). Gains are believed
+            to 5 %: positions alone would fix only their ratios.
 
     Raises:
         UnknownNameError: There is no such unknown.
@@ -71,8 +73,9 @@ def arm_parameters(
                 for joint in joints
             ]
         else:
+            std = _GAIN_STD if quantity in ("kp", "kv") else prior_std
             found += [
-                nominal_parameter(model, quantity, joint, factor=factor, prior_std=prior_std)
+                nominal_parameter(model, quantity, joint, factor=factor, prior_std=std)
                 for joint in joints
             ]
     return ParameterSet(found)
