@@ -113,23 +113,33 @@ def fit_embedded(
         ends=ends,
         tasks=corpus.tasks,
     )
-    held_out = []
-    for k in map(int, np.flatnonzero(fold < cfg.members)):
-        lesson = lessons[k]
+    return Fitted(
+        model=model,
+        held_out=_held_out(model, corpus, lessons, fold),
+        cpu_s=time.process_time() - began,
+    )
+
+
+def _held_out(
+    model: "EmbeddedModel", corpus: Corpus, lessons: Sequence[Lesson], fold: I64
+) -> list[Evidence]:
+    """What each network says of the episodes that it was not trained on."""
+    found = []
+    for k in map(int, np.flatnonzero(fold < model.cfg.members)):
+        lesson, rows = lessons[k], corpus.episode == k
         query = query_of(lesson.episode, lesson.task)
-        estimate = model.score_by(int(fold[k]), query)
-        rows = corpus.episode == k
+        # How far a failure came nobody says, but that it began with nothing.
         known = lesson.success | (corpus.share[rows] == 0)
-        held_out.append(
+        found.append(
             Evidence(
                 query=query,
-                estimate=estimate,
+                estimate=model.score_by(int(fold[k]), query),
                 success=lesson.success,
                 done=corpus.done[rows],
                 progress=np.where(known, corpus.share[rows], np.nan),
             )
         )
-    return Fitted(model=model, held_out=held_out, cpu_s=time.process_time() - began)
+    return found
 
 
 def _folds(corpus: Corpus, count: int) -> I64:
