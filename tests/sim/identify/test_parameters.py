@@ -1,9 +1,13 @@
+import dataclasses
+
 import mujoco
 import numpy as np
 import pytest
 from mujoco.batch import Batch
 
 from robot_rl.errors import ConfigError, ShapeError, UnknownNameError
+from robot_rl.types import ArmSpec, RobotSpec
+from sim.identify.arm import arm_parameters, arm_scene
 from sim.identify.parameters import Parameter, ParameterSet, nominal_parameter
 from sim.identify.quantities import QUANTITIES
 from sim.tasks import make_twin
@@ -175,3 +179,28 @@ def test_bounds_must_hold_the_nominal() -> None:
         Parameter(name="m", quantity="mass", targets=("cube",), nominal=5.0, low=0.1, high=1.0)
     with pytest.raises(ConfigError, match="must be > 0 for a logarithm"):
         Parameter(name="m", quantity="mass", targets=("cube",), nominal=0.5, low=0.0, high=1.0)
+
+
+def test_an_arm_has_a_parameter_of_each_kind_a_joint_and_one_delay() -> None:
+    twin = make_twin("reach")
+    model = twin.build().compile()
+    usual = arm_parameters(model, twin.robot.arms)
+    assert len(usual) == 22
+    assert usual.names[0] == "arm_joint1.armature"
+    assert usual.parameters[-1].targets == twin.robot.arms[0].joint_names
+    gains = arm_parameters(model, twin.robot.arms, ("kp", "kv"))
+    assert {one.prior_std for one in gains.parameters} == {0.05}
+    with pytest.raises(UnknownNameError, match="unknown of an arm 'colour'"):
+        arm_parameters(model, twin.robot.arms, ("colour",))  # type: ignore[arg-type]
+
+
+def test_a_twin_of_another_arm_is_refused() -> None:
+    arm = make_twin("reach").robot.arms[0]
+    short = {
+        field.name: value[:6] if np.shape(value) == (7,) else value
+        for field in dataclasses.fields(arm)
+        for value in [getattr(arm, field.name)]
+    }
+    other = RobotSpec(name="short", arms=(ArmSpec(**short),))
+    with pytest.raises(ConfigError, match="arm 'arm' has 6 joints, but the twin knows the masses"):
+        arm_scene(other)
