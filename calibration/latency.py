@@ -311,7 +311,7 @@ class _Fitter:
             r, by_delay, by_board = (a[part] for a in self.linear(delay_s, Z))
             J = np.concatenate([by_delay[..., None], by_board], axis=-1).reshape(-1, 7)
             information = J.T @ J
-            step = np.linalg.solve(information, J.T @ r.ravel())
+            step = np.asarray(np.linalg.solve(information, J.T @ r.ravel()), np.float64)
             delay_s += float(np.clip(step[0], -0.02, 0.02))
             Z = Z @ small_motion(step[1:])
             std = float(np.sqrt(np.linalg.inv(information)[0, 0]))
