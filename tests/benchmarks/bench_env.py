@@ -3,7 +3,8 @@
     python tests/benchmarks/bench_env.py [--tasks peg pick-lift]
 
 All contenders run in turns in one session, one thread each; the figure is the median over turns.
-`bound` is `mujoco.batch` alone on the same scenes: physics, and nothing that makes it a robot.
+`bound` is `mujoco.batch` alone on the same scenes, given the drive commands that random actions
+lead to: physics, and nothing that makes it a robot.
 Two threads (or, with cameras, two processes) are measured in wall time, and mean little unless
 the machine is idle. FetchPush runs here; peers that need another MuJoCo run in the interpreter
 that BENCH_PEERS names. The machine's load changes every absolute figure: quote the ratios.
@@ -19,6 +20,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import mujoco
@@ -29,7 +31,7 @@ from sim.tasks import make_env, make_twin
 
 TURNS, TURN_S, BATCH = 5, 0.5, 64
 PEER_IDS = ("FetchPickAndPlace-v4", "FetchPush-v4")
-SUBSTEPS = 25
+PLAYED = 30  # steps of recorded commands, fewer than any task's horizon
 Timed = Callable[[int], float]  # does about that many env steps, returns CPU seconds a step
 
 PEER_SCRIPT = """
@@ -85,16 +87,30 @@ def batched(batch: BatchedTwin, clock: Callable[[], float] = time.process_time) 
 
 
 def bound(task: str) -> Timed:
-    """Physics alone: arms that hold still where their episodes begin."""
+    """Physics alone: the drive commands of random actions, played again without what made them."""
     batch = BatchedTwin(make_twin(task), BATCH)
+    rollout, played = batch._batch.rollout, []
+
+    def listen(steps: int, control: np.ndarray, **settings: Any) -> Any:
+        played.append(control.copy())
+        return rollout(steps, control, **settings)
+
+    batch._batch.rollout = listen
     batch.reset(range(BATCH))
+    size = (PLAYED, BATCH, *batch.single_action_space.shape)
+    for actions in np.random.default_rng(0).uniform(-1, 1, size).astype(np.float32):
+        batch.step(actions)
 
     def run(count: int) -> float:
-        calls = max(1, count // BATCH)
-        start = time.process_time()
-        for _ in range(calls):
-            batch._batch.step(nstep=SUBSTEPS)
-        return (time.process_time() - start) / (calls * BATCH)
+        calls, spent = max(1, count // BATCH), 0.0
+        for i in range(calls):
+            if i % PLAYED == 0:
+                batch.reset(range(BATCH))
+            control = played[i % PLAYED]
+            start = time.process_time()
+            rollout(control.shape[1], control, record=(), ids=np.arange(BATCH))
+            spent += time.process_time() - start
+        return spent / (calls * BATCH)
 
     return run
 
