@@ -76,6 +76,9 @@ class ResidualCfg:
     """Steps between fits of the imitation."""
     refresh: BCCfg = field(default_factory=lambda: BCCfg(steps=1_000))
     """How the imitation is fitted."""
+    reanchor_updates: int = 1_000
+    """Gradient steps by which the residual learns to do on a new imitation what it did on the last
+    one; half as many of the critics follow. 0 leaves it as it is."""
     memory: float = 40.0
     """Episodes after which one counts 1/e as evidence of a candidate that learns."""
     agent: Literal["td3", "sac"] = "td3"

@@ -254,8 +254,29 @@ class ResidualLearner(Candidates):
         self.imitation.refresh(self.demos, own)
         self._plan(0)
         if "residual" in self.cfg.candidates:
-            for _, buffer in self.replay.parts():
-                self.imitation.rebase(buffer)
+            self._reanchor(self.imitation)
+
+    def _reanchor(self, imitation: Imitation) -> None:
+        """Let the residual do on top of the new imitation what it did on top of the last one.
+
+        Two fits of one imitation differ by half of what a residual may add (LOG.md): added to the
+        next as it was learned on the last, it would be another policy, and often a useless one.
+        """
+        parts = [buffer for _, buffer in self.replay.parts()]
+        before = np.concatenate([buffer.base[: buffer.rows] for buffer in parts])
+        for buffer in parts:
+            imitation.rebase(buffer)
+        steps = self.cfg.reanchor_updates
+        if not (self.is_warm and steps):
+            return
+        states, phases, after = (
+            np.concatenate([getattr(buffer, name)[: buffer.rows] for buffer in parts])
+            for name in ("state", "phase", "base")
+        )
+        self.agent.reanchor(states, phases, before, after, steps=steps)
+        for _ in range(steps // 2):  # the critics, too, see the base's action
+            self.agent.update_critic(self._batch())
+            self.agent.target_critic.follow(self.agent.critic, self.agent.cfg.tau)
 
     def _episode(self, buffer: TransitionBuffer, start: int, stop: int) -> Trajectory:
         """A successful episode from its rows in the replay."""

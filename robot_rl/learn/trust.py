@@ -24,7 +24,7 @@ __all__ = ["Trust"]
 
 _HARM = 0.1  # chance of being better below which the residual is credibly worse
 _GAIN = 0.6  # and above which it is rather better than worse
-_LOOSEN = 0.7  # factor on the pull at each step; tightening takes two of these steps back
+_LOOSEN = 0.5  # factor on the pull at each step; tightening takes two of these steps back
 _LOOSEST = 0.01  # share of the pull at the start that always stays
 _EVERY = 2  # counted episodes between two steps of the pull
 
