@@ -129,6 +129,7 @@ class Graph:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.nodes: list[Any] = []
         self.children: list[Child] = []
+        self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self.client = self.node("test_client")
         self._thread.start()
@@ -137,7 +138,8 @@ class Graph:
         from rclpy.executors import ExternalShutdownException
 
         with contextlib.suppress(ExternalShutdownException):
-            self.executor.spin()
+            while not self._is_over.is_set():
+                self.executor.spin_once(timeout_sec=0.1)
 
     def node(self, name: str) -> Any:
         """A node of this process, spun beside the test."""
@@ -208,11 +210,14 @@ class Graph:
                 child.process.wait(10)
             except subprocess.TimeoutExpired:
                 child.kill()
+        # An executor that is shut down while it spins trips over what it has just destroyed.
+        self._is_over.set()
+        self.executor.wake()
+        self._thread.join(5)
         self.executor.shutdown(timeout_sec=5)
         for node in self.nodes:
             node.destroy_node()
         self.context.try_shutdown()
-        self._thread.join(5)
 
 
 def film_cameras(folder: Path, *names: str) -> Path:

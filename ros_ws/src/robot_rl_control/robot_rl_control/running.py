@@ -7,7 +7,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -22,6 +22,7 @@ __all__ = ["run_node"]
 N = TypeVar("N", bound=Node)
 
 _JOIN_S = 5.0  # for a callback in progress
+_SPIN_S = 0.1  # between looks whether to go on
 
 
 def run_node(
@@ -44,14 +45,15 @@ def run_node(
     """
     # rclpy's own handlers would close the graph before the last message is out.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stop, is_broken = threading.Event(), threading.Event()
+    stop, is_broken, is_over = threading.Event(), threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
 
     def spin() -> None:
         try:
             with contextlib.suppress(ExternalShutdownException):
-                executor.spin()
+                while not is_over.is_set():
+                    executor.spin_once(timeout_sec=_SPIN_S)
         except BaseException:
             is_broken.set()  # threads report what they raise, but end nothing
             raise
@@ -60,15 +62,18 @@ def run_node(
 
     try:
         node = make()
-        executor = SingleThreadedExecutor()
+        executor: Any = SingleThreadedExecutor()
         executor.add_node(node)
         spinner = threading.Thread(target=spin, name="spin", daemon=True)
         spinner.start()
         try:
             code = work(node, stop)
         finally:
-            executor.shutdown()
+            # An executor that is shut down while it spins trips over what it has just destroyed.
+            is_over.set()
+            executor.wake()
             spinner.join(_JOIN_S)
+            executor.shutdown()
             node.destroy_node()
         return 1 if is_broken.is_set() else code
     except RobotRLError as error:
