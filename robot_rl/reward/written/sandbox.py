@@ -55,7 +55,7 @@ class SandboxCfg:
     """Address space beyond that of Python and numpy."""
     cpu_s: float = 5.0
     """Processor time, in steps of a second."""
-    wall_s: float = 20.0
+    wall_s: float = 60.0
     """Time until an answer; then the process is killed."""
 
     def __post_init__(self) -> None:

@@ -88,7 +88,7 @@ def play(scripted_server):
 
             def engine(**settings):
                 cfg = {"url": server.url, "model": "writer", "backoff_s": 0.001, "retries": 1}
-                cfg |= {"timeout_s": 20.0, "deadline_s": 60.0}
+                cfg |= {"timeout_s": 100.0, "deadline_s": 200.0}
                 return stack.enter_context(ServerEngine(ServerCfg(**{**cfg, **settings})))
 
             server.engine = engine

@@ -34,7 +34,7 @@ def written(body):
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with Sandbox(SandboxCfg(cpu_s=1, wall_s=60, memory_bytes=200_000_000)) as sandbox:
+    with Sandbox(SandboxCfg(cpu_s=1, wall_s=280, memory_bytes=200_000_000)) as sandbox:
         yield sandbox
 
 

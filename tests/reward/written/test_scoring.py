@@ -9,7 +9,7 @@ from robot_rl.reward.written.syntax import CandidateError, check_source, code_in
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with Sandbox(SandboxCfg(cpu_s=1, memory_bytes=200_000_000)) as sandbox:
+    with Sandbox(SandboxCfg(cpu_s=1, wall_s=280, memory_bytes=200_000_000)) as sandbox:
         yield sandbox
 
 

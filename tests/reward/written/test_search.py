@@ -15,7 +15,7 @@ from robot_rl.reward.written.candidate import Trial
 from robot_rl.reward.written.sandbox import SandboxCfg
 from robot_rl.reward.written.search import Search, SearchCfg, best_of, finished_rounds
 
-LIMITS = SandboxCfg(cpu_s=1, memory_bytes=200_000_000)
+LIMITS = SandboxCfg(cpu_s=1, wall_s=280, memory_bytes=200_000_000)
 TWO = SearchCfg(rounds=2, candidates=2, sandbox=LIMITS)
 WAIT_S = 20.0
 
@@ -152,7 +152,8 @@ SCRIPT = textwrap.dedent(
     wins = {f"win {s}": reach.reach(s) for s in range(8)}
     losses = {f"loss {s}": reach.reach(50 + s, until=0.3 + 0.1 * s) for s in range(5)}
     schema = StateSchema.from_plain(json.loads(Path(folder, "schema.json").read_text()))
-    cfg = SearchCfg(rounds=3, candidates=2, sandbox=SandboxCfg(cpu_s=1, memory_bytes=200_000_000))
+    limits = SandboxCfg(cpu_s=1, wall_s=280, memory_bytes=200_000_000)
+    cfg = SearchCfg(rounds=3, candidates=2, sandbox=limits)
     with ServerEngine(ServerCfg(url=url, model="writer")) as engine:
         Search(cfg, schema, Examples.of(wins | losses, "reach"), engine, Path(folder)).run()
     """
