@@ -67,6 +67,9 @@ class Piece:
         if not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path, json.dumps(to_plain(compute())) + "\n")
+        return self.read()
+
+    def read(self) -> dict[str, Any]:
         return json.loads(self.path.read_text())
 
 
@@ -107,12 +110,17 @@ class Bench:
         """The piece of one method on one robot; knows the file only."""
         rollouts = 0
         if method in ("random", "cma"):
-            rollouts = int(self.fit("ours", kind, seed, measured)["rollouts"])
+            rollouts = int(self.piece("ours", kind, seed, measured).read()["rollouts"])
+        piece = self.piece(method, kind, seed, measured, rollouts)
+        return piece.get(lambda: self._compute(method, seed, measured, rollouts))
+
+    def piece(
+        self, method: str, kind: str, seed: int, measured: Measurement, rollouts: int = 0
+    ) -> Piece:
         what = {**self.what, "method": method, "data": measured.hash, "rollouts": rollouts}
         if method in self.sets:
             what["set"] = self.sets[method].to_plain()
-        piece = Piece(self.out, f"{kind}{seed}-{method}", what)
-        return piece.get(lambda: self._compute(method, seed, measured, rollouts))
+        return Piece(self.out, f"{kind}{seed}-{method}", what)
 
     def _compute(
         self, method: str, seed: int, measured: Measurement, rollouts: int
@@ -217,10 +225,16 @@ class Bench:
         rms = [1e3 * float(np.sqrt(np.mean([(g[i] ** 2).mean() for g in gaps]))) for i in (0, 1)]
         return rms[0], rms[1]
 
-    def run(self, kind: str, seed: int, methods: list[str]) -> dict[str, dict[str, Any]]:
-        """All methods on one hidden robot; the truth comes last."""
+    def run(
+        self, kind: str, seed: int, methods: list[str], kept: bool
+    ) -> dict[str, dict[str, Any]]:
+        """All methods on one hidden robot, or those kept; the truth comes last."""
         with HiddenRobot(kind, seed) as robot:  # type: ignore[arg-type]
             fit_on, *self.quiet = self.measure(robot)
+            if kept:
+                there = [path.name for path in (self.out / "pieces").iterdir()]
+                name = f"{kind}{seed}"
+                methods = [m for m in methods if any(n.startswith(f"{name}-{m}-") for n in there)]
             pieces = {method: self.fit(method, kind, seed, fit_on) for method in methods}
             truth = robot.reveal(tuple(self.motions[1:]))
         return {method: self.score(method, piece, truth) for method, piece in pieces.items()}
@@ -258,6 +272,7 @@ def main() -> None:
     parser.add_argument("--baselines", type=int, default=5, help="robots of a kind that get them")
     parser.add_argument("--toolbox", type=int, default=1, help="robots that mujoco.sysid fits too")
     parser.add_argument("--long", type=int, default=1, help=f"robots with {LONG} rollouts of CMA")
+    parser.add_argument("--kept", action="store_true", help="only what earlier calls have fitted")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/identify"))
     args = parser.parse_args()
     bench, result = Bench(args.out), {"revision": git_revision(), "gates": GATES, "robots": {}}
@@ -266,7 +281,7 @@ def main() -> None:
             extra = ["toolbox"] if kind == "A" and seed < args.toolbox else []
             extra += ["cma-long"] if kind == "A" and seed < args.long else []
             extra += BASELINES if seed < args.baselines else []
-            rows = bench.run(kind, seed, ["nominal", "ours", *extra])
+            rows = bench.run(kind, seed, ["nominal", "ours", *extra], args.kept)
             for method, row in rows.items():
                 show(f"{kind}{seed} {method}", row)
             result["robots"][f"{kind}{seed}"] = rows
