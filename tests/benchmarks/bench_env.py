@@ -6,8 +6,9 @@ All contenders run in turns in one session, one thread each; the figure is the m
 `bound` is `mujoco.batch` alone on the same scenes, given the drive commands that random actions
 lead to: physics, and nothing that makes it a robot.
 Two threads (or, with cameras, two processes) are measured in wall time, and mean little unless
-the machine is idle. FetchPush runs here; peers that need another MuJoCo run in the interpreter
-that BENCH_PEERS names. The machine's load changes every absolute figure: quote the ratios.
+the machine is idle. Peers run in processes of their own (two renderers in one disturb each other),
+in this interpreter or, if they need another MuJoCo, in the one that BENCH_PEERS names. The
+machine's load changes every absolute figure: quote the ratios.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +38,12 @@ Timed = Callable[[int], float]  # does about that many env steps, returns CPU se
 
 PEER_SCRIPT = """
 import sys, time, gymnasium as gym, gymnasium_robotics
+try:
+    from sim.external import FetchPush
+    FetchPush()  # mends gymnasium-robotics for this MuJoCo
+except ImportError:
+    pass
+gym.register_envs(gymnasium_robotics)
 env = gym.make(sys.argv[1], render_mode="rgb_array", width=84, height=84)
 images, count = int(sys.argv[2]), int(sys.argv[3])
 env.reset(seed=0)
@@ -166,7 +174,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["peg", "pick-lift"])
     parser.add_argument("--out", type=Path, default=Path("runs/bench/env.json"))
     options = parser.parse_args()
-    peers = os.environ.get("BENCH_PEERS")
+    peers = os.environ.get("BENCH_PEERS", sys.executable)
     runs: dict[str, Timed] = {}
     for task in options.tasks:
         runs[f"{task}: RobotEnv"] = single(make_env(task))
@@ -174,11 +182,9 @@ def main() -> None:
         runs[f"{task}: bound, mujoco.batch alone"] = bound(task)
         runs[f"{task}: RobotEnv, 2 cameras"] = single(make_env(task, pixels=True))
     runs["FetchPush, as in sim.external"] = single(gym.make("sim.external:External/FetchPush-v0"))
-    for name in PEER_IDS if peers else ():
+    for name in PEER_IDS:
         runs[name] = peer(peers, name, 0)
         runs[f"{name}, 2 images"] = peer(peers, name, 2)
-    if not peers:
-        print(f"{', '.join(PEER_IDS)}: peer not measured; name an interpreter in BENCH_PEERS")
     rates = measure(runs)
     for name, rate in rates.items():
         print(f"{name:44s} {rate:8.0f} steps/CPU-s", flush=True)

@@ -3,7 +3,8 @@
     python tests/benchmarks/bench_updates.py [--rows 0 1 2 3] [--algorithms SAC TD3]
 
 All contenders run in turns in one session, one thread each; the figure is the median over turns
-of the process's CPU time. The JAX peers (SBX) run in the interpreter that BENCH_PEERS names.
+of the process's CPU time. SBX (on JAX) and TorchRL run in the interpreters that BENCH_PEERS and
+BENCH_TORCHRL name.
 The machine's load changes every absolute figure: quote the ratios.
 """
 
@@ -53,12 +54,12 @@ def timed_many(updates: Callable[[int], None]) -> Timed:
     return run
 
 
-class JaxPeer:
-    """SBX in another interpreter: asked for a number of updates, answers with CPU seconds."""
+class OtherPeer:
+    """A peer in another interpreter: asked for a number of updates, answers with CPU seconds."""
 
-    def __init__(self, interpreter: str, algorithm: str, row: Row) -> None:
-        script = Path(__file__).with_name("update_sbx.py")
-        command = [interpreter, script, algorithm, str(row.critics), *map(str, row.hidden)]
+    def __init__(self, interpreter: str, script: str, algorithm: str, row: Row) -> None:
+        path = Path(__file__).with_name(script)
+        command = [interpreter, path, algorithm, str(row.critics), *map(str, row.hidden)]
         flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         self.process = subprocess.Popen(
             [*command, *(["--layer-norm"] if row.layer_norm else [])],
@@ -77,7 +78,14 @@ class JaxPeer:
         self.process.communicate("")
 
 
-def contenders(algorithm: str, row: Row, peers: str | None) -> dict[str, Timed]:
+PEERS = {
+    "SBX (jax)": ("BENCH_PEERS", "update_sbx.py"),
+    "TorchRL": ("BENCH_TORCHRL", "update_torchrl.py"),
+}
+"""Peers that bring dependencies of their own: variable of the interpreter, script."""
+
+
+def contenders(algorithm: str, row: Row) -> dict[str, Timed]:
     """What is measured in turns; the first is what the ratios are to.
 
     The peers' TD3 climbs the first critic, and SAC the least of all: the first of ours does alike.
@@ -97,8 +105,9 @@ def contenders(algorithm: str, row: Row, peers: str | None) -> dict[str, Timed]:
     }
     if algorithm == "SAC":
         found[f"bound: products alone ({choice})"] = timed(Products(row, choice).update)
-    if peers:
-        found["SBX (jax)"] = JaxPeer(peers, algorithm, row)
+    for name, (variable, script) in PEERS.items():
+        if interpreter := os.environ.get(variable):
+            found[name] = OtherPeer(interpreter, script, algorithm, row)
     return found
 
 
@@ -113,7 +122,7 @@ def measure(runs: dict[str, Timed]) -> dict[str, float]:
         for name, run in runs.items():
             turns[name].append(1e3 * run(counts[name]) / counts[name])
     for run in runs.values():
-        if isinstance(run, JaxPeer):
+        if isinstance(run, OtherPeer):
             run.close()
     return {name: statistics.median(values) for name, values in turns.items()}
 
@@ -125,14 +134,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/bench/updates.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    peers = os.environ.get("BENCH_PEERS")
-    if not peers:
-        print("SBX (jax): peer not measured; name an interpreter that has it in BENCH_PEERS")
+    for name, (variable, _) in PEERS.items():
+        if not os.environ.get(variable):
+            print(f"{name}: peer not measured; name an interpreter that has it in {variable}")
     lines = []
     for algorithm in options.algorithms:
         for index in options.rows:
             row = ROWS[index]
-            ms = measure(contenders(algorithm, row, peers))
+            ms = measure(contenders(algorithm, row))
             mine = next(iter(ms.values()))
             print(f"{algorithm} {row.name}")
             for name, value in ms.items():
