@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robot_rl.errors import ConfigError, ShapeError
@@ -18,6 +18,7 @@ PULL = Pull(approach_m=(0.09, 0.0, -0.1), axis=(-1, 0, 0), step_m=0.015, speed_m
 SHARES = st.lists(st.floats(0, 1), min_size=4, max_size=4).map(np.array)
 
 
+@settings(deadline=None, max_examples=50)
 @given(SHARES)
 def test_a_stroke_goes_aside_and_then_as_far_as_it_says(share):
     x = STROKE.low + share * (STROKE.high - STROKE.low)
@@ -28,6 +29,7 @@ def test_a_stroke_goes_aside_and_then_as_far_as_it_says(share):
     np.testing.assert_allclose(np.arctan2(-push[0], push[1]), x[1], atol=1e-5)
 
 
+@settings(deadline=None, max_examples=50)
 @given(SHARES)
 def test_motions_are_actions_of_one_length(share):
     for motion in (STROKE, PULL):
