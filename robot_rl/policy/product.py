@@ -9,6 +9,7 @@ another order, and a process that resumes a run must not choose otherwise.
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ __all__ = ["product", "product_added"]
 
 _WIDE = 64  # with a narrower matrix MKL is as fast or faster
 _AS_EXACT = 1e-5  # relative: float32 is at 1e-7 here, products of rounded inputs at 1e-3
+_LIBRARY: Any = getattr(torch.backends.mkldnn, "matmul", None)  # there is none before torch 2.9
 
 
 def product(a: Tensor, b: Tensor, *, out: Tensor) -> Tensor:
@@ -49,18 +51,16 @@ class _Onednn:
     """
 
     def __enter__(self) -> None:
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        _LIBRARY.fp32_precision = "bf16"
 
     def __exit__(self, *_: object) -> None:
-        torch.backends.mkldnn.matmul.fp32_precision = "none"
+        _LIBRARY.fp32_precision = "none"
 
 
 @functools.cache
 def _onednn_is_better() -> bool:
     """Whether this is an AMD CPU with AVX-512 on which oneDNN's products are float32 indeed."""
-    if not hasattr(torch.backends.mkldnn, "matmul"):  # torch before 2.9
-        return False
-    if torch.backends.mkldnn.matmul.fp32_precision != "none":  # somebody has chosen already
+    if _LIBRARY is None or _LIBRARY.fp32_precision != "none":  # somebody has chosen already
         return False
     if torch.backends.cpu.get_cpu_capability() != "AVX512" or not _is_amd():
         return False
