@@ -105,3 +105,11 @@ def test_arguments_are_never_edited():
     solve_ik(ARM, target, start)
     np.testing.assert_array_equal(start, before[0])
     np.testing.assert_array_equal(target, before[1])
+
+
+def test_a_pose_and_a_jacobian_are_the_callers_own_to_change():
+    pose, slopes = forward(ARM, ARM.home_rad), jacobian(ARM, ARM.home_rad)
+    kept = pose.copy(), slopes.copy()
+    pose[:], slopes[:] = 0.0, 0.0
+    np.testing.assert_array_equal(forward(ARM, ARM.home_rad), kept[0])
+    np.testing.assert_array_equal(jacobian(ARM, ARM.home_rad), kept[1])
