@@ -61,6 +61,7 @@ class Lived:
         success: The verdict in force.
         stopped: Whether it ended by a safety stop.
         source: Who gave the verdict, see `Verdict.label_source`.
+        seen: Whether the judge itself ended it as a success, so that it ends where it was done.
         uuid: Of the record in a store, if there is one.
         score: How near to success the judge of that time saw it, if it is learned from.
         judged: Share of its frames that the judge could say something about.
@@ -74,6 +75,7 @@ class Lived:
     success: bool
     stopped: bool
     source: str
+    seen: bool = False
     uuid: str = ""
     score: float | None = None
     judged: float = 0.0
@@ -176,7 +178,7 @@ class RewardSource:
             reward=reward,
             terminated=said or is_stopped,
             success=said,
-            attrs={**attrs, "label_source": source},
+            attrs={**attrs, "label_source": source, "seen": is_judged and bool(episode.success)},
         )
 
     def _is_asked(self) -> bool:
@@ -198,6 +200,7 @@ class RewardSource:
             success=bool(episode.success),
             stopped=episode.terminated and not episode.success,
             source=str(episode.attrs["label_source"]),
+            seen=bool(episode.attrs["seen"]),
             uuid=str(episode.attrs.get("uuid", "")),
         )
         self._lived.append(lived)
@@ -337,8 +340,15 @@ class RewardSource:
             self._judge_again()
 
     def _teach(self, lived: Lived) -> None:
-        """Let the next judge learn from an episode, if somebody who can be trusted judged it."""
+        """Let the next judge learn from an episode, if somebody who can be trusted judged it.
+
+        Not from a success that the judge missed: it went on after it was done, nobody has said
+        when that was, and the judge would be taught that what is done is not. On the drawer that
+        took it from 6 successes in 11 to none.
+        """
         assert self._retrainer is not None  # see `_learn`
+        if lived.success and not lived.seen:
+            return
         lived.score = self._retrainer.add(self._lesson(lived), lived.source)
 
     def _lesson(self, lived: Lived) -> Lesson:

@@ -328,6 +328,21 @@ def test_what_was_asked_trains_the_judge_again_and_all_is_judged_anew(demos, ens
     assert learner.replay.own.reward.sum() == wins
 
 
+def test_nothing_is_learned_from_a_success_that_went_on_after_it_was_done(
+    demos, ensemble, tmp_path
+):
+    learner = asking(tmp_path, demos, ensemble)
+    judged, missed = ("reward_model:m@1", True), ("reward_model:m@1", False)
+    for k, (source, seen) in enumerate([judged, missed] * 2):
+        episode = run_episode(PointEnv(), PolicyDriver(CallablePolicy(expert)), None, seed=k)
+        attrs = {"label_source": source, "true_success": True, "behaviour": "base", "noisy": False}
+        learner.reward.cfg = replace(learner.reward.cfg, ask_every=1)
+        learner.absorb(replace(episode, success=seen, terminated=seen, attrs=attrs))
+    lived = learner.reward._lived
+    assert [one.success for one in lived] == [True] * 4
+    assert [one.score is not None for one in lived] == [True, False] * 2
+
+
 def test_a_judge_that_cannot_be_asked_for_again_is_not_retrained_within_a_run(demos):
     judge = judge_by(Ruler())
     with pytest.raises(ConfigError, match="Train it between runs"):
