@@ -75,6 +75,26 @@ class Spec:
     offline_updates: int = 2_000
     carry: CarryOverCfg = field(default_factory=CarryOverCfg)
 
+    def learner(self) -> ResidualCfg:
+        """How it learns on the robot."""
+        cfg = ResidualCfg(
+            steps=self.steps, seed=self.seed, eval_every=self.every, checkpoint_every=self.every
+        )
+        return cfg if self.arm == "none" else replace(cfg, warmup_steps=1)
+
+    def pretraining(self) -> PretrainCfg:
+        """How it learns before."""
+        learn = replace(
+            PretrainCfg().learn, steps=self.twin_steps, utd=self.twin_utd, seed=self.seed
+        )
+        return PretrainCfg(learn=learn, offline_updates=self.offline_updates)
+
+    def folder(self, out: Path) -> Path:
+        """Where its run lies: a changed default is another run."""
+        pretraining = None if self.arm == "none" else self.pretraining()
+        whole = {"spec": self, "learner": self.learner(), "pretraining": pretraining}
+        return out / "runs" / config_hash(to_plain(whole))
+
 
 def hidden_robot(task: str, seed: int) -> RandomizedTwin:
     """The robot: a twin with parameters that nobody is told."""
@@ -154,8 +174,7 @@ def _norm(demos: Sequence[Trajectory]) -> Any:
 
 def pretrained(spec: Spec, start: Start, out: Path) -> Pretrained:
     """The pretraining of an arm, finished here if it is not."""
-    learn = replace(PretrainCfg().learn, steps=spec.twin_steps, utd=spec.twin_utd, seed=spec.seed)
-    cfg = PretrainCfg(learn=learn, offline_updates=spec.offline_updates)
+    cfg = spec.pretraining()
     about = {"kind": KIND, "env": spec.task, "twin": spec.arm, "seed": spec.seed, "cfg": cfg}
     path = out / "pretrained" / config_hash(to_plain(about))
     if path.exists() and RunRecord.read(path).state == "finished":
@@ -208,17 +227,13 @@ class Reached(Exception):
 
 def finish(spec: Spec, out: Path) -> None:
     """Learn on the robot until 95 % is evaluated, or the steps are over."""
-    folder = out / "runs" / config_hash(to_plain(spec))
+    folder = spec.folder(out)
     if (folder / "result.json").exists():
         return
     robot = hidden_robot(spec.task, spec.seed)
     start = start_of(spec, robot, out)
     source = None if spec.arm == "none" else pretrained(spec, start, out)
-    cfg = ResidualCfg(
-        steps=spec.steps, seed=spec.seed, eval_every=spec.every, checkpoint_every=spec.every
-    )
-    if source is not None:
-        cfg = replace(cfg, warmup_steps=1)
+    cfg = spec.learner()
     began = time.process_time()
     with RunFolder.create(folder, to_plain(spec), resume=True, steps=spec.steps) as run:
         measure = judge(robot, run, spec)
@@ -261,7 +276,7 @@ def table(specs: Sequence[Spec], out: Path) -> None:
     """What is finished."""
     print(f"{'task':<10} {'arm':<12} {'seed':>4} {'base':>5} {'start':>6} {'to 95 %':>8}")
     for spec in specs:
-        file = out / "runs" / config_hash(to_plain(spec)) / "result.json"
+        file = spec.folder(out) / "result.json"
         if file.exists():
             found = json.loads(file.read_text())
             reached = found["to_95"] if found["to_95"] is not None else f"> {spec.steps}"
