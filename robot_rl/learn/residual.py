@@ -257,17 +257,20 @@ class ResidualLearner(Candidates):
             self._reanchor(self.imitation)
 
     def _reanchor(self, imitation: Imitation) -> None:
-        """Let the residual do on top of the new imitation what it did on top of the last one.
+        """Let a residual that works do on top of the new imitation what it did on the last one.
 
         Two fits of one imitation differ by half of what a residual may add (LOG.md): added to the
         next as it was learned on the last, it would be another policy, and often a useless one.
+        But a residual that others surpass had better follow what they have learned.
         """
         parts = [buffer for _, buffer in self.replay.parts()]
         before = np.concatenate([buffer.base[: buffer.rows] for buffer in parts])
         for buffer in parts:
             imitation.rebase(buffer)
         steps = self.cfg.reanchor_updates
-        if not (self.is_warm and steps):
+        others = self.evidence.best([who for who in self.cfg.candidates if who != "residual"])
+        is_worth_keeping = self.evidence.chance_better("residual", others) > 0.5
+        if not (self.is_warm and steps and is_worth_keeping):
             return
         states, phases, after = (
             np.concatenate([getattr(buffer, name)[: buffer.rows] for buffer in parts])
