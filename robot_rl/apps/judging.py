@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from robot_rl.apps.reward_data import instruction_of, lessons
+from robot_rl.apps.reward.data import instruction_of, lessons
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.learn.late_labels import Reel
 from robot_rl.learn.reward_source import RewardCfg, RewardSource

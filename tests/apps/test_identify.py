@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robot_rl.apps.identify import main
-from robot_rl.apps.identify_sources import load_measurements, read_bag, read_episodes
+from robot_rl.apps.identify.sources import load_measurements, read_bag, read_episodes
 from robot_rl.errors import DataError, UnknownNameError
 from robot_rl.replay.schema import StoreMeta
 from robot_rl.replay.store import EpisodeStore

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from robot_rl.apps import cli, train
-from robot_rl.apps.report_attempts import cost_to
+from robot_rl.apps.report.attempts import cost_to
 from robot_rl.apps.reset_free import UndoCfg, undo_task
 from robot_rl.errors import ConfigError, UnknownNameError
 from robot_rl.learn.record import RunRecord

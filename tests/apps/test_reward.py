@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from robot_rl.apps import cli, reward_audit, reward_label, reward_train
+from robot_rl.apps import cli
 from robot_rl.apps.collect import ExpertDriver
 from robot_rl.apps.envs import make_env
-from robot_rl.apps.reward_data import cases_of, instruction_of, load_judge
-from robot_rl.apps.reward_probes import Prober, steps_to_go
+from robot_rl.apps.reward import audit as reward_audit
+from robot_rl.apps.reward import label as reward_label
+from robot_rl.apps.reward import train as reward_train
+from robot_rl.apps.reward.data import cases_of, instruction_of, load_judge
+from robot_rl.apps.reward.probes import Prober, steps_to_go
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.learn.eyesight import EyesightCfg
 from robot_rl.replay.schema import StoreMeta

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from robot_rl.apps import cli
-from robot_rl.apps.reward_data import load_judge
+from robot_rl.apps.reward.data import load_judge
 from robot_rl.replay.schema import CameraMeta, StoreMeta
 from robot_rl.replay.store import EpisodeStore
 from robot_rl.replay.trajectory import Trajectory

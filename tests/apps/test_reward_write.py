@@ -10,10 +10,10 @@ import pytest
 from robot_rl.apps import cli
 from robot_rl.apps.collect import ExpertDriver
 from robot_rl.apps.envs import make_env
-from robot_rl.apps.reward_data import judged_episodes, load_judge
-from robot_rl.apps.reward_probes import Prober
-from robot_rl.apps.reward_state import schema_from
-from robot_rl.apps.reward_trial import ShortTraining, TrialCfg
+from robot_rl.apps.reward.data import judged_episodes, load_judge
+from robot_rl.apps.reward.probes import Prober
+from robot_rl.apps.reward.state import schema_from
+from robot_rl.apps.reward.trial import ShortTraining, TrialCfg
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.replay.schema import StoreMeta
 from robot_rl.replay.store import EpisodeStore

@@ -93,7 +93,7 @@ def served(folder: Path) -> Iterator[RemoteModel]:
     """The model of a folder behind `reward serve`, in a process of its own."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from robot_rl.apps.reward_serve import Cfg, ScoreServerCfg, main\n"
+        "from robot_rl.apps.reward.serve import Cfg, ScoreServerCfg, main\n"
         "main(Cfg(model=Path(sys.argv[1]), server=ScoreServerCfg(port=0), threads=1))"
     )
     child = subprocess.Popen(

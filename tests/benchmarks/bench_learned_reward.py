@@ -34,8 +34,8 @@ from reward_episodes import SEEN
 from robot_rl.apps.envs import eval_seeds, make_env
 from robot_rl.apps.judging import judged_env
 from robot_rl.apps.measure import measure
-from robot_rl.apps.reward_data import instruction_of
-from robot_rl.apps.reward_probes import Prober
+from robot_rl.apps.reward.data import instruction_of
+from robot_rl.apps.reward.probes import Prober
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.config import config_hash, from_plain, to_plain, write_atomically
 from robot_rl.learn.record import RunRecord

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from robot_rl.apps.report_attempts import cost_to
+from robot_rl.apps.report.attempts import cost_to
 from robot_rl.apps.summary import deployed_curve, summarize
 from robot_rl.learn.record import RunRecord
 from robot_rl.learn.statistics import steps_to_threshold

@@ -32,8 +32,8 @@ import numpy as np
 import torch
 from reward_episodes import GOES_ON_STEPS, SPLITS, Made
 
-from robot_rl.apps.reward_data import DETECTOR_FILE
-from robot_rl.apps.reward_train import learned_eyes
+from robot_rl.apps.reward.data import DETECTOR_FILE
+from robot_rl.apps.reward.train import learned_eyes
 from robot_rl.config import config_hash, save_config, to_plain, write_atomically
 from robot_rl.intervals import bootstrap
 from robot_rl.learn.eyesight import EyesightCfg

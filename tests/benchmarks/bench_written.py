@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from robot_rl.apps import reward_write
 from robot_rl.apps.collect import ExpertDriver, open_store
 from robot_rl.apps.envs import make_env
-from robot_rl.apps.reward_data import cases_of, load_judge
-from robot_rl.apps.reward_probes import Prober
-from robot_rl.apps.reward_trial import TrialCfg
+from robot_rl.apps.reward import write as reward_write
+from robot_rl.apps.reward.data import cases_of, load_judge
+from robot_rl.apps.reward.probes import Prober
+from robot_rl.apps.reward.trial import TrialCfg
 from robot_rl.learn.progress import Progress
 from robot_rl.reward.evaluation import evaluate, judge
 from robot_rl.reward.written.sandbox import Sandbox

@@ -15,8 +15,8 @@ import numpy as np
 
 from robot_rl.apps.collect import ExpertDriver
 from robot_rl.apps.envs import make_env
-from robot_rl.apps.reward_data import cases_of, lessons
-from robot_rl.apps.reward_probes import Prober, steps_to_go
+from robot_rl.apps.reward.data import cases_of, lessons
+from robot_rl.apps.reward.probes import Prober, steps_to_go
 from robot_rl.apps.settling import Settling
 from robot_rl.config import write_atomically
 from robot_rl.errors import DataError

@@ -289,7 +289,7 @@ def test_the_verb_serves_a_saved_judge(tmp_path, monkeypatch):
     )
     code = (
         "from pathlib import Path\n"
-        "from robot_rl.apps.reward_serve import Cfg, ScoreServerCfg, main\n"
+        "from robot_rl.apps.reward.serve import Cfg, ScoreServerCfg, main\n"
         f"main(Cfg(model=Path({str(tmp_path)!r}), server=ScoreServerCfg(port=0)))"
     )
     child = subprocess.Popen(

@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image, JointState  # noqa: E402
 
 from calibration.guide import Guide, GuideCfg  # noqa: E402
 from calibration.session import Session  # noqa: E402
-from robot_rl.apps.calibrate_live import CameraAndArm, follow  # noqa: E402
+from robot_rl.apps.calibrate.live import CameraAndArm, follow  # noqa: E402
 from robot_rl.control.robot_file import load_robot  # noqa: E402
 from robot_rl.errors import PortError, UnknownNameError  # noqa: E402
 from sim.calibration_scene import CalibrationScene  # noqa: E402

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from robot_rl.apps.page import card, legend, table, tile
-from robot_rl.apps.reward_tables import EXPLAINED, figure_text, mood_of
+from robot_rl.apps.reward.tables import EXPLAINED, figure_text, mood_of
 from robot_rl.apps.svg import Curve, Level, plot
 from robot_rl.intervals import Interval
 from robot_rl.reward.detector import SuccessDetector

@@ -16,7 +16,7 @@ from calibration.hand_eye import HandEyeCfg
 from calibration.intrinsics import COVERAGE_GRID, coverage
 from calibration.session import Session, View
 from calibration.store import Result, Rig
-from robot_rl.apps.calibrate_steps import (
+from robot_rl.apps.calibrate.steps import (
     HandEyeStep,
     arm_of,
     errors_to_truth,

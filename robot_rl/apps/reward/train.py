@@ -10,8 +10,8 @@ import numpy as np
 import tyro
 
 from robot_rl.apps.data_tables import Output
-from robot_rl.apps.reward_data import DETECTOR_FILE, lessons
-from robot_rl.apps.reward_tables import figure_rows
+from robot_rl.apps.reward.data import DETECTOR_FILE, lessons
+from robot_rl.apps.reward.tables import figure_rows
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.config import save_config, to_plain
 from robot_rl.errors import ConfigError, DataError

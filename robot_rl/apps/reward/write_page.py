@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from robot_rl.apps.page import card, details, table, tile
-from robot_rl.apps.reward_page import Shown, episodes, figures
-from robot_rl.apps.reward_tables import figure_text
+from robot_rl.apps.reward.page import Shown, episodes, figures
+from robot_rl.apps.reward.tables import figure_text
 from robot_rl.apps.svg import Curve, plot
 from robot_rl.reward.detector import SuccessDetector
 from robot_rl.reward.evaluation import Case, Evaluation

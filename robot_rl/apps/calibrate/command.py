@@ -22,7 +22,7 @@ import tyro
 from calibration.session import Session
 from calibration.sheet import write_sheet
 from calibration.store import Result, Rig, save_result
-from robot_rl.apps.calibrate_steps import (
+from robot_rl.apps.calibrate.steps import (
     errors_to_truth,
     hand_eye_step,
     intrinsics_step,
@@ -30,7 +30,7 @@ from robot_rl.apps.calibrate_steps import (
     latency_step,
     transform_key,
 )
-from robot_rl.apps.calibrate_verbs import (
+from robot_rl.apps.calibrate.verbs import (
     Board,
     CalibrateVerb,
     HandEye,
@@ -112,7 +112,7 @@ def _twin(args: Twin, out: Output) -> int:
 
 def _record(args: Record, out: Output) -> int:
     from calibration.guide import Guide, GuideCfg
-    from robot_rl.apps.calibrate_live import CameraAndArm, follow
+    from robot_rl.apps.calibrate.live import CameraAndArm, follow
     from robot_rl.apps.ros import find_robot
     from robot_rl.control.robot_file import load_robot
 
@@ -216,7 +216,7 @@ def _joints(args: Joints, out: Output) -> int:
 
 
 def _report(args: Report, out: Output) -> int:
-    from robot_rl.apps.calibrate_page import write_calibration_page
+    from robot_rl.apps.calibrate.page import write_calibration_page
 
     session = Session.open(args.session)
     camera = _camera(session, args.camera)

@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 from robot_rl.apps.data_tables import Output
-from robot_rl.apps.reward_data import instruction_of, load_judge
+from robot_rl.apps.reward.data import instruction_of, load_judge
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.learn.progress import Progress

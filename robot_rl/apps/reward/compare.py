@@ -9,9 +9,9 @@ import tyro
 
 from robot_rl.apps.data_tables import Output
 from robot_rl.apps.page import write_page
-from robot_rl.apps.reward_data import cases_of, load_judge
-from robot_rl.apps.reward_page import figures
-from robot_rl.apps.reward_tables import EXPLAINED, figure_text
+from robot_rl.apps.reward.data import cases_of, load_judge
+from robot_rl.apps.reward.page import figures
+from robot_rl.apps.reward.tables import EXPLAINED, figure_text
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.errors import ConfigError
 from robot_rl.intervals import Interval

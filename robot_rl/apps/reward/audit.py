@@ -17,10 +17,10 @@ import tyro
 
 from robot_rl.apps.data_tables import Output
 from robot_rl.apps.page import card, table, write_page
-from robot_rl.apps.reward_data import instruction_of, judged_episodes, load_judge
-from robot_rl.apps.reward_page import Shown, episodes
-from robot_rl.apps.reward_probes import PROBES, Prober
-from robot_rl.apps.reward_tables import figure_text
+from robot_rl.apps.reward.data import instruction_of, judged_episodes, load_judge
+from robot_rl.apps.reward.page import Shown, episodes
+from robot_rl.apps.reward.probes import PROBES, Prober
+from robot_rl.apps.reward.tables import figure_text
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.reward.audit import (

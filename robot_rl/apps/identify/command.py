@@ -25,8 +25,8 @@ import numpy as np
 import tyro
 
 from robot_rl.apps.data_tables import Output
-from robot_rl.apps.identify_sources import load_measurements
-from robot_rl.apps.identify_verbs import Excite, Fit, IdentifyVerb, Report
+from robot_rl.apps.identify.sources import load_measurements
+from robot_rl.apps.identify.verbs import Excite, Fit, IdentifyVerb, Report
 from robot_rl.apps.ros import find_robot
 from robot_rl.control.robot_file import load_robot
 from robot_rl.errors import ConfigError, DataError, RobotRLError
@@ -99,7 +99,7 @@ def _fit(args: Fit, out: Output, command: str) -> int:
 
 
 def _report(args: Report, out: Output) -> int:
-    from robot_rl.apps.identify_page import write_identification_page
+    from robot_rl.apps.identify.page import write_identification_page
 
     posterior = Posterior.load(args.posterior)
     facts = posterior.details

@@ -15,11 +15,11 @@ import tyro
 
 from robot_rl.apps.data_tables import Output
 from robot_rl.apps.page import write_page
-from robot_rl.apps.reward_data import DETECTOR_FILE, instruction_of, judged_episodes
-from robot_rl.apps.reward_state import schema_from
-from robot_rl.apps.reward_tables import figure_rows, figure_text
-from robot_rl.apps.reward_trial import ShortTraining, TrialCfg
-from robot_rl.apps.reward_write_page import Measured, body_of
+from robot_rl.apps.reward.data import DETECTOR_FILE, instruction_of, judged_episodes
+from robot_rl.apps.reward.state import schema_from
+from robot_rl.apps.reward.tables import figure_rows, figure_text
+from robot_rl.apps.reward.trial import ShortTraining, TrialCfg
+from robot_rl.apps.reward.write_page import Measured, body_of
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.config import save_config
 from robot_rl.errors import ConfigError, DataError

@@ -2,7 +2,7 @@
 
 learning:  transition → episode store → **progress model** → replay → residual agent → weights
 
-Each verb is a module `robot_rl.apps.reward_<verb>` with `Cfg` and `main(cfg)`, imported when it is
+Each verb is a module `robot_rl.apps.reward.<verb>` with `Cfg` and `main(cfg)`, imported when it is
 called.
 """
 
@@ -32,7 +32,7 @@ def available_verbs() -> dict[str, str]:
     return {
         verb: line
         for verb, line in VERBS.items()
-        if importlib.util.find_spec(f"robot_rl.apps.reward_{verb}") is not None
+        if importlib.util.find_spec(f"robot_rl.apps.reward.{verb}") is not None
     }
 
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UnknownNameError("verb of `robot-rl reward`", verb, available_verbs())
     import tyro
 
-    module = importlib.import_module(f"robot_rl.apps.reward_{verb}")
+    module = importlib.import_module(f"robot_rl.apps.reward.{verb}")
     prog, line = f"robot-rl reward {verb}", VERBS[verb]
     cfg = tyro.cli(module.Cfg, prog=prog, description=f"{line[0].upper()}{line[1:]}.", args=rest)
     return int(module.main(cfg) or 0)

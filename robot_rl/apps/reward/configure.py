@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from robot_rl.apps.reward_data import instruction_of
+from robot_rl.apps.reward.data import instruction_of
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.config import from_plain
 from robot_rl.errors import CheckpointError, ConfigError, DataError

@@ -9,10 +9,10 @@ from typing import Annotated
 import tyro
 
 from robot_rl.apps.page import card, details, duration, interval, pairs, rate, tile, write_page
-from robot_rl.apps.report_attempts import attempts
-from robot_rl.apps.report_judge import verdicts
-from robot_rl.apps.report_offline import offline
-from robot_rl.apps.report_parts import evaluations, executed, metrics, success, videos
+from robot_rl.apps.report.attempts import attempts
+from robot_rl.apps.report.judge import verdicts
+from robot_rl.apps.report.offline import offline
+from robot_rl.apps.report.parts import evaluations, executed, metrics, success, videos
 from robot_rl.apps.summary import WINDOW, RunSummary, environment_of, summarize
 from robot_rl.config import flatten
 from robot_rl.learn.record import RunRecord

@@ -16,8 +16,8 @@ import numpy as np
 import tyro
 
 from robot_rl.apps.data_tables import Output
-from robot_rl.apps.reward_configure import ADAPTER
-from robot_rl.apps.reward_data import instruction_of, judged_episodes
+from robot_rl.apps.reward.configure import ADAPTER
+from robot_rl.apps.reward.data import instruction_of, judged_episodes
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.config import save_config, to_plain
 from robot_rl.errors import CheckpointError, ConfigError, DataError

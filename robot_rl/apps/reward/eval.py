@@ -12,9 +12,9 @@ import tyro
 
 from robot_rl.apps.data_tables import Output
 from robot_rl.apps.page import write_page
-from robot_rl.apps.reward_data import cases_of, load_judge
-from robot_rl.apps.reward_page import Shown, calibration, episodes, figures, kinds, tiles
-from robot_rl.apps.reward_tables import figure_rows
+from robot_rl.apps.reward.data import cases_of, load_judge
+from robot_rl.apps.reward.page import Shown, calibration, episodes, figures, kinds, tiles
+from robot_rl.apps.reward.tables import figure_rows
 from robot_rl.apps.threads import use_one_thread
 from robot_rl.reward.detector import DetectorCfg, SuccessDetector
 from robot_rl.reward.evaluation import Case, Evaluation, evaluate, judge
