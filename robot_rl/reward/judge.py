@@ -26,6 +26,7 @@ from robot_rl.reward.episodes import RecordedEpisode, query_of
 from robot_rl.reward.loading import load_model
 from robot_rl.reward.potentials import FramePotentials
 from robot_rl.reward.progress import ProgressEstimate, ProgressModel, ProgressQuery
+from robot_rl.reward.written.model import WrittenModel
 
 __all__ = ["DETECTOR_FILE", "Judge", "Watch"]
 
@@ -63,7 +64,8 @@ class Judge:
         """How far back a frame's judgement looks, apart from the episode's first frame."""
         if isinstance(self.model, EmbeddedModel):
             return (self.model.cfg.frames - 1) * self.model.cfg.gap_s
-        return math.inf
+        # A written function sees one state at a time.
+        return 0.0 if isinstance(self.model, WrittenModel) else math.inf
 
     def judge(self, episode: RecordedEpisode) -> tuple[FramePotentials, Verdict]:
         """The potentials of a whole episode, and the verdict on it."""
