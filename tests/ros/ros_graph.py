@@ -228,11 +228,11 @@ def film_cameras(folder: Path, *names: str) -> Path:
     rows = []
     for i, name in enumerate(names):
         source = folder / f"{name}.avi"
-        writer = cv2.VideoWriter(str(source), cv2.VideoWriter.fourcc(*"MJPG"), 30, (64, 48))
+        writer = cv2.VideoWriter(str(source), cv2.VideoWriter.fourcc(*"MJPG"), 30, (128, 96))
         for _ in range(1800):
-            writer.write(np.full((48, 64, 3), 60 + 80 * i, np.uint8))
+            writer.write(np.full((96, 128, 3), 60 + 80 * i, np.uint8))
         writer.release()
-        size = {"width_px": 64, "height_px": 48}
+        size = {"width_px": 128, "height_px": 96}
         rows.append({"kind": "uvc", "name": name, "source": str(source), **size})
     file = folder / "cameras.yaml"
     file.write_text(yaml.safe_dump({"cameras": rows}))

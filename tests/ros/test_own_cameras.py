@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.ros, pytest.mark.xdist_group("ros")]
 from ros_graph import film_cameras  # noqa: E402
 
 from robot_rl.apps.ports import PortCfg, make_env  # noqa: E402
-from robot_rl.errors import UnknownNameError  # noqa: E402
+from robot_rl.errors import ConfigError  # noqa: E402
 
 ROBOT = Path(__file__).resolve().parents[2] / "ros_ws/src/robot_rl_bringup/config/robots/twin.yaml"
 
@@ -47,5 +47,5 @@ def test_a_policy_sees_the_cameras_of_its_own_process(ros_graph):
 
 def test_a_camera_that_the_task_needs_must_be_in_the_file(tmp_path):
     ros = PortCfg(robot=str(ROBOT), cameras=film_cameras(tmp_path, "front"))
-    with pytest.raises(UnknownNameError, match=r"unknown camera 'wrist'\. Available: front"):
+    with pytest.raises(ConfigError, match=r"observes camera 'wrist', but .* opens front\."):
         make_env("reach/pixels", "ros", ros)

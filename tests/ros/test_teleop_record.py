@@ -298,7 +298,7 @@ def test_what_dies_while_recording_aborts_with_the_reason(ros_graph, tmp_path, f
 
 def test_what_cannot_be_recorded_says_why(ros_graph, tmp_path):
     cases = {
-        "robot_rl_teleop.recorder_node": ({"scene": "moon"}, "unknown scene 'moon'"),
+        "robot_rl_teleop.recorder_node": ({"scene": "moon"}, "scene is 'moon', but must be"),
         "robot_rl_teleop.teleop_node": ({"device": "mouse"}, "unknown device 'mouse'"),
     }
     for module, (params, words) in cases.items():
