@@ -86,14 +86,21 @@ class Candidates:
         """The candidate that is evaluated, and that a user runs."""
         if self.cfg.always is not None:
             return self.cfg.always
-        safe = [name for name in self.cfg.candidates if name != "residual"]
-        best = self.evidence.best(safe)
+        best = self.best_other()
         # All others are near to data. The residual may be anything, so the doubt is against it.
-        if "residual" in self.cfg.candidates and (
-            not safe or self.evidence.chance_better("residual", best) > _SURE
-        ):
+        if best is None or self.residual_beats(best, _SURE):
             return "residual"
         return best
+
+    def best_other(self) -> str | None:
+        """The best candidate by evidence but for the residual; None if there is no other."""
+        others = [name for name in self.cfg.candidates if name != "residual"]
+        return self.evidence.best(others) if others else None
+
+    def residual_beats(self, other: str, chance: float) -> bool:
+        """Whether there is a residual, and its chance to be better than `other` is above that."""
+        has_residual = "residual" in self.cfg.candidates
+        return has_residual and self.evidence.chance_better("residual", other) > chance
 
     @property
     def first_judged(self) -> str:
@@ -117,8 +124,8 @@ class Candidates:
             env: Where to act.
             step: Environment steps done before.
             episode: Training episodes done before.
-            facts: Kept with the episode, beside `behaviour` (who acted) and `noisy` (by more noise
-                than it would be deployed with: no evidence).
+            facts: Kept with the episode, beside `behaviour` (who acted) and `noisy` (not as it
+                would be deployed: no evidence).
             record: See `run_episode`.
         """
         driver, seed, attrs = self.turn(step=step, episode=episode)
@@ -128,14 +135,14 @@ class Candidates:
     def turn(self, *, step: int, episode: int) -> tuple[Driver, int, dict[str, Any]]:
         """Whose turn it is: the driver with its noise, the start's seed, and what is noted."""
         name = self._who_acts(step)
-        is_noisy = self._is_warming_up(step) and episode % 2 == 1
+        explores, is_noisy = True, False
         if name == "residual" and self.cfg.always is None:
             explores = self.rng.random() < self.cfg.explore_share
-            driver = self.driver(name, explore=explores)
             is_noisy = explores and self.cfg.explore_share < 1
-        else:
-            driver = self.driver(name, explore=True)
-        if is_noisy and name == "base":
+        driver = self.driver(name, explore=explores)
+        if name == "base" and self._is_warming_up(step) and episode % 2 == 1:
+            # This noise costs next to nothing (LOG.md), and the base, as the bar for the others,
+            # had better be known well: it is evidence all the same.
             size = self.cfg.warmup_noise * self.norm.action_half
             driver = NoisyDriver(driver, size, self.rng, uniform=True)
         # Training starts depend on seed and episode alone, so that a resumed run sees the same.
@@ -177,12 +184,8 @@ class Candidates:
         return NoisyDriver(driver, self.cfg.noise * half, self.rng) if explore else driver
 
     def count(self, name: str, *, success: bool, noisy: bool) -> None:
-        """Count an executed episode as evidence, unless it was noisy.
-
-        Of the base all count: warm-up noise costs it next to nothing (LOG.md), and as the bar for
-        the others it had better be known well.
-        """
-        if name in self.cfg.candidates and (not noisy or name == "base"):
+        """Count an executed episode as evidence, unless it was noisy, or helped by a person."""
+        if name in self.cfg.candidates and not noisy:
             self.evidence.note(name, success)
 
     def reseed(self, *entropy: int) -> None:

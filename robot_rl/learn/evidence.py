@@ -64,9 +64,13 @@ class Evidence:
         self.records[name] = Record()
 
     def _beta(self, name: str) -> tuple[float, float]:
-        base, record = self.records[self.candidates[0]], self.records[name]
-        rate = (base.successes + 1.0) / (base.trials + 2.0)
-        return record.successes + self.prior * rate, record.failures + self.prior * (1 - rate)
+        base = self.records[self.candidates[0]]
+        return self._around(name, (base.successes + 1.0) / (base.trials + 2.0), self.prior)
+
+    def _around(self, name: str, rate: float, weight: float) -> tuple[float, float]:
+        """The posterior from a prior of this rate, with the weight of so many episodes."""
+        record = self.records[name]
+        return record.successes + weight * rate, record.failures + weight * (1 - rate)
 
     def draw(self, rng: np.random.Generator) -> str:
         """The candidate that acts in the next episode.
@@ -77,11 +81,9 @@ class Evidence:
         best = max(map(self.rate, self.candidates))
 
         def chance(name: str) -> float:
-            if name == self.candidates[0]:
-                return rng.beta(*self._beta(name))
-            record = self.records[name]
+            is_base = name == self.candidates[0]
             return rng.beta(
-                record.successes + self.hope * best, record.failures + self.hope * (1 - best)
+                *(self._beta(name) if is_base else self._around(name, best, self.hope))
             )
 
         return max(self.candidates, key=chance)

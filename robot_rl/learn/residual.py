@@ -268,9 +268,10 @@ class ResidualLearner(Candidates):
         for buffer in parts:
             imitation.rebase(buffer)
         steps = self.cfg.reanchor_updates
-        others = self.evidence.best([who for who in self.cfg.candidates if who != "residual"])
-        is_worth_keeping = self.evidence.chance_better("residual", others) > 0.5
-        if not (self.is_warm and steps and is_worth_keeping):
+        best = self.best_other()
+        if not (self.is_warm and steps) or (
+            best is not None and not self.residual_beats(best, 0.5)
+        ):
             return
         states, phases, after = (
             np.concatenate([getattr(buffer, name)[: buffer.rows] for buffer in parts])

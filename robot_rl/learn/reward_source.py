@@ -57,7 +57,7 @@ class Lived:
 
     Attributes:
         start, stop: Rows of `MixedReplay.own`, the last observation included.
-        behaviour, noisy: Who acted, and whether with warm-up noise.
+        behaviour, noisy: Who acted, and whether otherwise than it would be deployed.
         success: The verdict in force.
         stopped: Whether it ended by a safety stop.
         source: Who gave the verdict, see `Verdict.label_source`.

@@ -146,6 +146,18 @@ def test_a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
     assert ours == theirs
 
 
+def test_warm_up_noise_on_the_base_is_evidence_but_what_a_person_helped_with_is_none(
+    demos, ensemble
+):
+    learner = ResidualLearner(small(steps=100, warmup_steps=100), PointEnv(), ensemble, demos)
+    learner.train()
+    assert learner.episode > 2
+    assert learner.evidence.records["base"].trials == learner.episode
+    episode = learner.collect(learner.env, step=0, episode=0)
+    learner.absorb(replace(episode, attrs=episode.attrs | {"noisy": True}))
+    assert learner.evidence.records["base"].trials == learner.episode - 1
+
+
 def test_refreshing_writes_what_the_new_imitation_does_at_every_row(demos, ensemble):
     learner = ResidualLearner(small(steps=300), PointEnv(), ensemble, demos)
     learner.train()
