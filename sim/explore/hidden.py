@@ -12,8 +12,6 @@ loads and friction still differ a little from shot to shot, as the task draws th
 world is also of another mass, with other contacts and gains, which no fit has as parameters.
 """
 
-import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,12 +23,13 @@ import numpy as np
 
 from robot_rl.config import from_plain, to_plain
 from robot_rl.env.robot_env import RobotEnv
-from robot_rl.errors import DataError, PortError, RobotRLError
+from robot_rl.errors import DataError
 from robot_rl.types import F32, F64, RobotState
 from sim.explore.policy import TuneCfg, success_of, tune
 from sim.explore.probes import Probe, find_probe
 from sim.explore.rehearsal import Uninterrupted
 from sim.explore.trial import Trial, execute, load_trial
+from sim.hidden import HiddenProcess, serve
 from sim.port import SimPort
 from sim.randomize import Exactly
 
@@ -41,7 +40,7 @@ _MISMATCH = {"mass": 0.2, "gain": 0.05, "contact": 0.5}
 _READINGS = 25  # of the world at rest, averaged for the start of a trial
 
 
-class HiddenWorld:
+class HiddenWorld(HiddenProcess):
     """The other end of a hidden world.
 
     Args:
@@ -52,20 +51,8 @@ class HiddenWorld:
 
     def __init__(self, probe: str, seed: int, *, is_mismatched: bool = False) -> None:
         find_probe(probe)
-        self._name = f"hidden {probe} {seed}"
-        words = [probe, str(seed), str(int(is_mismatched))]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "sim.explore.hidden", *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> "HiddenWorld":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+        words = (probe, str(seed), str(int(is_mismatched)))
+        super().__init__(f"hidden {probe} {seed}", "sim.explore.hidden", *words)
 
     def probe(self, actions: F32, path: Path, *, seed: int = 0) -> Trial:
         """Do actions (steps, a) from the start of a seed, and read the file that was measured.
@@ -93,31 +80,6 @@ class HiddenWorld:
     def reveal(self) -> dict[str, float]:
         """The truth by parameter name; afterwards it serves no more."""
         return self._ask({"do": "reveal"})["values"]
-
-    def close(self) -> None:
-        """End it. Calling it twice is harmless."""
-        process = self._process
-        if process.stdin is not None and not process.stdin.closed:
-            process.stdin.close()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        process = self._process
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except (OSError, ValueError) as error:
-            raise PortError(f"{self._name} has gone: {error}.") from error
-        if not line:
-            raise PortError(f"{self._name} has gone without a word.")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise PortError(f"{self._name} refuses: {answer['error']}")
-        return answer
 
 
 class _Spoiled:
@@ -230,18 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve one hidden world on standard input and output, one JSON object a line."""
     name, seed, mismatched = sys.argv[1:] if arguments is None else arguments
     hidden = _draw(name, int(seed), is_mismatched=mismatched == "1")
-    is_revealed = False
-    for line in sys.stdin:
-        try:
-            request = json.loads(line)
-            if is_revealed:
-                raise DataError("it was revealed, and serves no more.")
-            answer = hidden.answer(request)
-            is_revealed = request["do"] == "reveal"
-        except (RobotRLError, ValueError, KeyError) as error:
-            answer = {"error": str(error)}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+    serve(hidden.answer)
     return 0
 
 

@@ -12,8 +12,6 @@ damping that grows with speed. After `reveal` no more measurements come, so that
 cannot have seen the truth.
 """
 
-import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +21,9 @@ import mujoco
 import numpy as np
 
 from robot_rl.control.franka import franka_like_spec
-from robot_rl.errors import ConfigError, DataError, PortError, RobotRLError, UnknownNameError
+from robot_rl.errors import ConfigError, DataError, UnknownNameError
 from robot_rl.types import F64, RobotSpec
+from sim.hidden import HiddenProcess, serve
 from sim.identify.arm import arm_parameters, arm_scene
 from sim.identify.excitation import Motion
 from sim.identify.measurement import Measurement, load_measurement
@@ -48,7 +47,7 @@ def nominal_arm(share: float = SOFT_SHARE) -> tuple[mujoco.MjSpec, RobotSpec]:
     return arm_scene(robot, share), robot
 
 
-class HiddenRobot:
+class HiddenRobot(HiddenProcess):
     """The other end of a hidden twin.
 
     Args:
@@ -64,18 +63,8 @@ class HiddenRobot:
         if kind not in get_args(HiddenKind):
             raise UnknownNameError("kind of hidden robot", kind, get_args(HiddenKind))
         self.kind, self.seed = kind, seed
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "sim.identify.hidden", kind, str(seed), str(share)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> "HiddenRobot":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+        words = (kind, str(seed), str(share))
+        super().__init__(f"the hidden robot {kind}{seed}", "sim.identify.hidden", *words)
 
     def move(self, motion: Motion, path: Path, *, noise_seed: int = 0) -> Measurement:
         """Do a motion, and read the file that was measured.
@@ -95,33 +84,6 @@ class HiddenRobot:
             PortError: It has gone.
         """
         return self._ask({"do": "reveal", "motions": [motion.to_plain() for motion in motions]})
-
-    def close(self) -> None:
-        """End it. Calling it twice is harmless."""
-        process = self._process
-        if process.stdin is not None and not process.stdin.closed:
-            process.stdin.close()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        process = self._process
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except (OSError, ValueError) as error:
-            raise PortError(
-                f"the hidden robot {self.kind}{self.seed} has gone: {error}."
-            ) from error
-        if not line:
-            raise PortError(f"the hidden robot {self.kind}{self.seed} has gone without a word.")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise PortError(f"the hidden robot {self.kind}{self.seed} refuses: {answer['error']}")
-        return answer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -205,18 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve one hidden robot on standard input and output, one JSON object a line."""
     kind, seed, share = sys.argv[1:] if arguments is None else arguments
     hidden = _draw(kind, int(seed), float(share))  # type: ignore[arg-type]
-    is_revealed = False
-    for line in sys.stdin:
-        try:
-            request = json.loads(line)
-            if is_revealed:
-                raise DataError("it was revealed, and serves no more.")
-            answer = hidden.answer(request)
-            is_revealed = request["do"] == "reveal"
-        except (RobotRLError, ValueError, KeyError) as error:
-            answer = {"error": str(error)}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+    serve(hidden.answer)
     return 0
 
 
