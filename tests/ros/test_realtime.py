@@ -22,7 +22,12 @@ print(give_priority(5) or "granted")
 later = []
 thread = threading.Thread(target=lambda: later.append(os.sched_getscheduler(0)))
 thread.start(); thread.join()
-now = {os.sched_getscheduler(int(t)) for t in os.listdir("/proc/self/task")}
+now = set()
+for task in os.listdir("/proc/self/task"):
+    try:
+        now.add(os.sched_getscheduler(int(task)))
+    except ProcessLookupError:  # the thread above is joined before the system has forgotten it
+        pass
 print(now | set(later) == {os.SCHED_FIFO})
 """
 
