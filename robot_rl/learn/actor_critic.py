@@ -77,9 +77,6 @@ class Conservatism(Protocol):
 
 Cfg = TypeVar("Cfg", bound=ActorCriticCfg)
 
-_REANCHOR_LR = 1e-3
-_INNER = 0.98  # largest unit residual that is fitted: tanh reaches 1 only at infinity
-
 
 class ActorCritic(ResidualActor, ABC, Generic[Cfg]):
     """Actor, critics and their targets. Actions are in the env's units, within [-1, 1].
@@ -178,41 +175,6 @@ class ActorCritic(ResidualActor, ABC, Generic[Cfg]):
         assert slope is not None  # inputs were asked for
         moves = torch.from_numpy(np.abs(action) < 1.0)  # a clipped sum does not
         return float(q.mean()), slope * self.scale * moves
-
-    def reanchor(
-        self, states: F32, phases: F32, before: F32, after: F32, *, steps: int, batch: int = 256
-    ) -> tuple[float, float]:
-        """Fit the actor to add to other base actions what makes the same sums as until now.
-
-        Args:
-            states: (B, d) where it acts.
-            phases: (B, 1) of the base's chunk.
-            before: (B, a) the base's actions that it was learned on.
-            after: (B, a) those from now on.
-            steps: Gradient steps.
-            batch: States in a step.
-
-        Returns:
-            Mean squared error of the unit residual in the first step, and in the last.
-        """
-        seen = torch.from_numpy(self._see(states, before, phases))
-        unit = np.tanh(self.actor.forward(seen)[0, :, : self.norm.action_dim].numpy())
-        offset = self._sum(before, unit) - after
-        wanted = np.clip(offset / (self.scale * self.norm.action_half), -_INNER, _INNER)
-        target = torch.from_numpy(wanted.astype(np.float32))
-        seen = torch.from_numpy(self._see(states, after, phases))
-        errors = [0.0, 0.0]
-        for step in range(steps):
-            rows = torch.from_numpy(self.rng.integers(0, len(target), batch))
-            answer = self.actor.forward(seen[rows], keep=True)[0]
-            unit_now = answer[:, : self.norm.action_dim].tanh()
-            miss = unit_now - target[rows]
-            errors[step > 0] = float(miss.square().mean())
-            slope = torch.zeros_like(answer)  # a Gaussian's deviation stays as it is
-            slope[:, : self.norm.action_dim] = miss * (1 - unit_now.square())
-            self.actor.backward((slope * (2.0 / miss.numel()))[None])
-            self.actor.step(_REANCHOR_LR, max_norm=self.cfg.max_grad_norm)
-        return errors[0], errors[1]
 
     def grow(self, scale: float) -> None:
         """Give the residual more room, and leave what it does now as it is where it is small.

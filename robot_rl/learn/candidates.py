@@ -79,8 +79,8 @@ class Candidates:
 
     @property
     def anchor(self) -> BasePolicy:
-        """What the residual is added to: the imitation where there is one, else the base."""
-        return self.base if self.imitation is None else self.imitation.policy
+        """What the residual is added to: a fit of the imitation if there is one, else the base."""
+        return self.base if self.imitation is None else self.imitation.anchor_policy
 
     def deployed(self) -> str:
         """The candidate that is evaluated, and that a user runs."""
@@ -139,6 +139,8 @@ class Candidates:
         if name == "residual" and self.cfg.always is None:
             explores = self.rng.random() < self.cfg.explore_share
             is_noisy = explores and self.cfg.explore_share < 1
+        if self.settles(step):
+            explores = is_noisy = False
         driver = self.driver(name, explore=explores)
         if name == "base" and self._is_warming_up(step) and episode % 2 == 1:
             # This noise costs next to nothing (LOG.md), and the base, as the bar for the others,
@@ -149,6 +151,10 @@ class Candidates:
         seed = int(np.random.SeedSequence((self.cfg.seed, episode)).generate_state(1)[0] >> 1)
         return driver, seed, {"behaviour": name, "noisy": is_noisy}
 
+    def settles(self, step: int) -> bool:
+        """Whether what will be deployed is being found out, rather than made any better."""
+        return self.cfg.always is None and step >= (1 - self.cfg.settle_share) * self.cfg.steps
+
     def _is_warming_up(self, step: int) -> bool:
         """Whether the base still acts; beyond its steps while another process learns late."""
         return step < self.cfg.warmup_steps or not self.is_warm
@@ -158,6 +164,8 @@ class Candidates:
             return "base" if "base" in self.cfg.candidates else "random"
         if self.cfg.always is not None:
             return self.cfg.always
+        if self.settles(step):
+            return self.evidence.draw_rival(self.rng)
         # The residual is the one that must be executed to be learned: it gets a fixed share, and
         # its scale, not its share, is what keeps it from doing harm.
         if "residual" in self.cfg.candidates and self.rng.random() < self.cfg.residual_share:
@@ -174,9 +182,9 @@ class Candidates:
             return PolicyDriver(self.base)
         if name == "residual":
             return ResidualDriver(self.agent, explore=explore)
-        policy = self.anchor
+        assert self.imitation is not None  # the other two are candidates only where there is one
+        policy: BasePolicy = self.imitation.policy
         if name == "chosen":
-            assert self.imitation is not None  # a candidate only where there is one
             policy = self.chooser.policy(
                 self.imitation.ensemble, every=self.cfg.replan, explore=explore
             )
@@ -211,7 +219,7 @@ class Candidates:
         }
         if self.imitation is not None:
             state["imitation"] = self.imitation.ensemble.config()
-            arrays |= {f"imitation.{k}": v for k, v in self.imitation.ensemble.arrays().items()}
+            arrays |= self.imitation.arrays()
         return arrays, state
 
     @classmethod
@@ -233,6 +241,7 @@ class Candidates:
             if state["imitation"] is not None:
                 ensemble = ChunkEnsemble.restore(state["imitation"], under("imitation.", arrays))
                 imitation = Imitation(cfg.refresh, ensemble, every=cfg.replan, seed=0)
+                imitation.load(state["imitation"], arrays)
             own = cls(cfg, base, norm, imitation)
             load_flat(own.agent.actor, arrays["actor"])
             load_flat(own.agent.critic, arrays["critic"])

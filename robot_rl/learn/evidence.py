@@ -16,6 +16,8 @@ __all__ = ["Evidence", "Record"]
 
 _DRAWS = 2_000  # of the posterior; its sampling error is far below what an episode tells
 
+_TRIES = 100  # draws for a rival; if none of them leads, there is nothing left to find out
+
 
 @dataclass
 class Record:
@@ -87,6 +89,25 @@ class Evidence:
             )
 
         return max(self.candidates, key=chance)
+
+    def draw_rival(self, rng: np.random.Generator) -> str:
+        """The candidate whose episode tells most about which one is best.
+
+        Top-two Thompson sampling (Russo 2016, arXiv 1602.08448): as often the one that seems best
+        as its nearest rival, for more episodes of a clear winner alone decide nothing.
+        """
+
+        def leader() -> str:
+            return max(self.candidates, key=lambda name: rng.beta(*self._beta(name)))
+
+        first = leader()
+        if rng.random() < 0.5:
+            return first
+        for _ in range(_TRIES):
+            other = leader()
+            if other != first:
+                return other
+        return first
 
     def rate(self, name: str) -> float:
         """Posterior mean of a candidate's success."""

@@ -7,8 +7,9 @@ success. It also plans more often than the base: with more data, feedback is wor
 commitment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from robot_rl.policy.base import BasePolicy
 from robot_rl.policy.chosen import Proposer
 from robot_rl.policy.ensemble import ChunkEnsemble
 from robot_rl.policy.replanned import Replanned
+from robot_rl.policy.saved import Arrays, under
 from robot_rl.replay.buffer import TransitionBuffer
 from robot_rl.replay.mixing import MixedReplay
 from robot_rl.replay.trajectory import Trajectory
@@ -35,12 +37,13 @@ class Imitation:
 
     Attributes:
         ensemble: The networks as last fitted.
+        anchor: The fit that the residual is added to: the last one, or one from before.
         refreshes: Fits so far, not counting the first.
     """
 
     def __init__(self, cfg: BCCfg, ensemble: ChunkEnsemble, *, every: int, seed: int) -> None:
         self._cfg, self._every, self._seed = cfg, every, seed
-        self.ensemble = ensemble
+        self.ensemble = self.anchor = ensemble
         self.refreshes = 0
         self._plans: F32 | None = None  # (rows, K, chunk, a)
 
@@ -73,11 +76,16 @@ class Imitation:
 
     @property
     def policy(self) -> Replanned:
-        """Acts by the mean of the members."""
+        """Acts by the mean of the members as last fitted."""
         return Replanned(self.ensemble, self._every)
 
+    @property
+    def anchor_policy(self) -> Replanned:
+        """What the residual is added to."""
+        return Replanned(self.anchor, self._every)
+
     def refresh(self, demos: Sequence[Trajectory], successes: Sequence[Trajectory]) -> None:
-        """Fit again, from where the ensemble is; plans and base actions are then out of date."""
+        """Fit again, from where the ensemble is; plans are then out of date, the anchor stays."""
         self.refreshes += 1
         self.ensemble = _fitted(
             self._cfg,
@@ -85,6 +93,24 @@ class Imitation:
             seed=self._seed + self.refreshes,
             init=self.ensemble,
         )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All numbers of the newest fit and, where that is another one, of the anchor."""
+        fits = {"imitation": self.ensemble}
+        if self.anchor is not self.ensemble:
+            fits["anchor"] = self.anchor
+        return {f"{fit}.{key}": v for fit, own in fits.items() for key, v in own.arrays().items()}
+
+    def load(self, config: Mapping[str, Any], arrays: Arrays) -> None:
+        """Continue with the fits of this `config` whose `arrays` these are, among others.
+
+        Raises:
+            CheckpointError: They are of another configuration.
+        """
+        self.ensemble = self.anchor = ChunkEnsemble.restore(config, under("imitation.", arrays))
+        kept = under("anchor.", arrays)
+        if kept:
+            self.anchor = ChunkEnsemble.restore(config, kept)
 
     # What is kept for every row ---------------------------------------------------------------
 
@@ -108,12 +134,12 @@ class Imitation:
         return self._plans[rows]
 
     def rebase(self, buffer: TransitionBuffer) -> None:
-        """Write what this policy does at every row in place of what the one before did."""
-        used = slice(0, buffer.rows)
-        place = np.rint(buffer.phase[used, 0] * self.policy.chunk).astype(int)
+        """Write what the anchor does at every row in place of what the one before did."""
+        anchor, used = self.anchor_policy, slice(0, buffer.rows)
+        place = np.rint(buffer.phase[used, 0] * anchor.chunk).astype(int)
         starts = np.flatnonzero(place == 0)
         if len(starts):
-            plans = self.policy.act_batch(buffer.state[starts])
+            plans = anchor.act_batch(buffer.state[starts])
             which = np.searchsorted(starts, np.arange(buffer.rows) - place)
             buffer.base[used] = plans[which, place]
 

@@ -76,9 +76,12 @@ class ResidualCfg:
     """Steps between fits of the imitation."""
     refresh: BCCfg = field(default_factory=lambda: BCCfg(steps=1_000))
     """How the imitation is fitted."""
-    reanchor_updates: int = 1_000
-    """Gradient steps by which the residual learns to do on a new imitation what it did on the last
-    one; half as many of the critics follow. 0 leaves it as it is."""
+    keep_anchor: bool = True
+    """Leave a residual that does better than the others on the fit of the imitation that it was
+    learned on; else it is put on every new fit."""
+    settle_share: float = 0.125
+    """Share of the steps, at the end, without noise and new fits: who acts is then drawn so as to
+    find out who is best, and that one is deployed."""
     memory: float = 40.0
     """Episodes after which one counts 1/e as evidence of a candidate that learns."""
     agent: Literal["td3", "sac"] = "td3"
@@ -105,7 +108,7 @@ class ResidualCfg:
             raise ConfigError(f"always is '{self.always}', but must be one of {self.candidates}.")
         if not (0 <= self.demo_fraction <= 1 and 0 <= self.chunk_demo_fraction <= 1):
             raise ConfigError("demo_fraction and chunk_demo_fraction must be in [0, 1].")
-        for name in ("residual_share", "explore_share"):
+        for name in ("residual_share", "explore_share", "settle_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but must be in [0, 1].")
         if not 0 < self.scale <= self.max_scale:

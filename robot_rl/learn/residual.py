@@ -160,7 +160,7 @@ class ResidualLearner(Candidates):
         counts = name == "residual" and not episode.attrs["noisy"]
         if counts and self.cfg.always is None and not self.cfg.fixed_trust:
             self.trust.adapt(self.evidence)
-        if self.passed(before, self.cfg.refresh_every):
+        if self.passed(before, self.cfg.refresh_every) and not self.settles(before):
             self._refresh_imitation()
         self._log(name, episode)
 
@@ -244,7 +244,7 @@ class ResidualLearner(Candidates):
             self.imitation.plan(self.replay, self.chooser.proposer, start, self.replay.rows)
 
     def _refresh_imitation(self) -> None:
-        """Fit the imitation again on demonstrations and own successes; all follow it."""
+        """Fit the imitation again on demonstrations and own successes."""
         if self.imitation is None:
             return
         own = [self._episode(self.replay.own, start, stop) for start, stop in self.successes]
@@ -253,34 +253,28 @@ class ResidualLearner(Candidates):
             own += [self._episode(prior, start, stop) for start, stop in self.prior_successes]
         self.imitation.refresh(self.demos, own)
         self._plan(0)
-        if "residual" in self.cfg.candidates:
-            self._reanchor(self.imitation)
+        if not self._keeps_anchor():
+            self._move_anchor(self.imitation)
 
-    def _reanchor(self, imitation: Imitation) -> None:
-        """Let a residual that works do on top of the new imitation what it did on the last one.
+    def _keeps_anchor(self) -> bool:
+        """Whether the residual stays on the imitation that it was learned on.
 
-        Two fits of one imitation differ by half of what a residual may add (LOG.md): added to the
-        next as it was learned on the last, it would be another policy, and often a useless one.
-        But a residual that others surpass had better follow what they have learned.
+        Two fits of one imitation differ by half of what a residual may add (LOG.md): on the next
+        fit, what was learned on the last is another policy, and often a useless one. So one that
+        works stays where it is; one that others surpass had better start from what they learned.
         """
-        parts = [buffer for _, buffer in self.replay.parts()]
-        before = np.concatenate([buffer.base[: buffer.rows] for buffer in parts])
-        for buffer in parts:
-            imitation.rebase(buffer)
-        steps = self.cfg.reanchor_updates
+        if not (self.cfg.keep_anchor and self.is_warm and "residual" in self.cfg.candidates):
+            return False
         best = self.best_other()
-        if not (self.is_warm and steps) or (
-            best is not None and not self.residual_beats(best, 0.5)
-        ):
-            return
-        states, phases, after = (
-            np.concatenate([getattr(buffer, name)[: buffer.rows] for buffer in parts])
-            for name in ("state", "phase", "base")
-        )
-        self.agent.reanchor(states, phases, before, after, steps=steps)
-        for _ in range(steps // 2):  # the critics, too, see the base's action
-            self.agent.update_critic(self._batch())
-            self.agent.target_critic.follow(self.agent.critic, self.agent.cfg.tau)
+        return best is None or self.residual_beats(best, 0.5)
+
+    def _move_anchor(self, imitation: Imitation) -> None:
+        """Put the residual on the newest fit: another policy now, of which nothing is known."""
+        imitation.anchor = imitation.ensemble
+        for _, buffer in self.replay.parts():
+            imitation.rebase(buffer)
+        if "residual" in self.cfg.candidates and self.cfg.keep_anchor:
+            self.evidence.forget("residual")
 
     def _episode(self, buffer: TransitionBuffer, start: int, stop: int) -> Trajectory:
         """A successful episode from its rows in the replay."""

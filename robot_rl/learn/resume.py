@@ -20,7 +20,6 @@ from robot_rl.learn.checkpoint import (
     save_checkpoint,
 )
 from robot_rl.learn.run import RunFolder
-from robot_rl.policy.ensemble import ChunkEnsemble
 from robot_rl.policy.saved import under
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def save_learner(learner: "ResidualLearner", run: RunFolder) -> None:
         tensors |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
     replay, imitation = learner.replay, learner.imitation
     arrays = {f"own.{key}": value for key, value in replay.own.arrays().items()}
-    # The base actions of demonstrations change with the imitation.
+    # The base actions of demonstrations change with the anchor.
     arrays["demos.base"] = replay.demos.base[: replay.demos.rows].copy()
     if replay.prior is not None:
         arrays |= {f"prior.{key}": value for key, value in replay.prior.arrays().items()}
@@ -53,7 +52,7 @@ def save_learner(learner: "ResidualLearner", run: RunFolder) -> None:
         "rng": [numpy_rng_state(rng) for rng in _generators(learner)],
     }
     if imitation is not None:
-        arrays |= {f"imitation.{k}": v for k, v in imitation.ensemble.arrays().items()}
+        arrays |= imitation.arrays()
         state["imitation"] = imitation.ensemble.config()
         state["refreshes"] = imitation.refreshes
     if learner.reward is not None:
@@ -104,9 +103,7 @@ def load_networks(learner: "ResidualLearner", saved: Checkpoint) -> None:
     for name, network in _networks(learner).items():
         network.load_state_dict(under(f"{name}.", saved.tensors))
     if learner.imitation is not None:
-        learner.imitation.ensemble = ChunkEnsemble.restore(
-            saved.state["imitation"], under("imitation.", saved.arrays)
-        )
+        learner.imitation.load(saved.state["imitation"], saved.arrays)
         learner.imitation.refreshes = saved.state["refreshes"]
 
 

@@ -93,14 +93,6 @@ class TD3(ActorCritic[TD3Cfg]):
         gauss = -0.5 * np.square(drawn) - np.log(self.cfg.noise * np.sqrt(2 * np.pi))
         return np.clip(unit, -1, 1).astype(np.float32), gauss.sum(-1).astype(np.float32)
 
-    def reanchor(
-        self, states: F32, phases: F32, before: F32, after: F32, *, steps: int, batch: int = 256
-    ) -> tuple[float, float]:
-        """As `ActorCritic.reanchor`; the target actor follows at once."""
-        errors = super().reanchor(states, phases, before, after, steps=steps, batch=batch)
-        self.target_actor.follow(self.actor, 1.0)
-        return errors
-
     def networks(self) -> dict[str, StackedMLP]:
         """All that is learned, by name."""
         return {

@@ -40,7 +40,8 @@ CHANGES: dict[str, dict[str, Any]] = {  # of ResidualCfg, nested by dots
     "no zero init": {"td3.zero_init": False},
     "no pull to zero": {"td3.pull": 0.0},
     "no own successes beside demos": {"add_successes": False},
-    "no new anchoring": {"reanchor_updates": 0},
+    "anchor always moves": {"keep_anchor": False},
+    "no settling": {"settle_share": 0.0},
     "noisy episodes as evidence": {"explore_share": 1.0},
     "SAC residual": {"agent": "sac"},
     **{

@@ -31,6 +31,32 @@ def test_a_better_candidate_takes_over():
     assert np.mean([evidence.best() == "residual" for evidence, _ in runs]) > 0.9
 
 
+def test_rivals_share_the_episodes_that_find_out_who_is_best():
+    names, rates = ("base", "imitation", "residual"), (0.4, 0.8, 0.9)
+    shares, found = [], []
+    for seed in range(40):
+        evidence, rng = Evidence(names), np.random.default_rng(seed)
+        for _ in range(60):
+            name = evidence.draw_rival(rng)
+            evidence.note(name, rng.random() < rates[names.index(name)])
+        shares.append([evidence.records[name].trials for name in names])
+        found.append(evidence.best())
+    base, imitation, residual = np.mean(shares, 0)
+    assert base < 0.5 * min(imitation, residual)
+    assert 0.5 < imitation / residual < 1.1
+    assert found.count("residual") > 25
+
+
+def test_where_one_is_best_beyond_doubt_it_alone_acts():
+    evidence = Evidence(NAMES)
+    for _ in range(2_000):
+        evidence.note("base", False)
+    for _ in range(40):
+        evidence.note("residual", True)
+    rng = np.random.default_rng(0)
+    assert {evidence.draw_rival(rng) for _ in range(50)} == {"residual"}
+
+
 def test_in_doubt_the_base_is_deployed():
     assert Evidence(NAMES).best() == "base"
 

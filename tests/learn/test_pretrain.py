@@ -86,6 +86,7 @@ def small(**changes):
         chooser=ChooserCfg(width=32),
         eval_every=200,
         checkpoint_every=100,
+        settle_share=0.0,
         batch=32,
         utd=0.5,
         chunk_utd=0.25,
@@ -210,8 +211,8 @@ def test_what_was_learned_goes_along_and_a_few_episodes_may_overrule_it(done):
     np.testing.assert_allclose(learner.replay.demos.base[0], before, atol=1e-5)
     learner.train()
     batch = learner.replay.sample(100, 0.5, np.random.default_rng(0))
-    own = batch.row >= learner.replay.first_own
-    assert (batch.row < learner.replay.demos.rows).sum() == 50 and own.sum() == 30
+    is_prior = (batch.row >= learner.replay.demos.rows) & (batch.row < learner.replay.first_own)
+    assert is_prior.sum() == 20  # the rest of a half is own, the other half demonstrated or worked
 
 
 def test_a_run_on_the_robot_goes_on_bit_for_bit_too(done, tmp_path):

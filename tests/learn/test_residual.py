@@ -8,10 +8,12 @@ import pytest
 
 from robot_rl.errors import ConfigError
 from robot_rl.learn.bc import BCCfg, fit
+from robot_rl.learn.candidates import Candidates
 from robot_rl.learn.chooser import ChooserCfg
+from robot_rl.learn.evidence import Record
 from robot_rl.learn.methods import BASELINES, WITHOUT_BASE, ResidualCfg, baseline
 from robot_rl.learn.residual import ResidualLearner
-from robot_rl.learn.rollout import PolicyDriver, run_episode
+from robot_rl.learn.rollout import NoisyDriver, PolicyDriver, run_episode
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.callable import CallablePolicy
 
@@ -71,11 +73,23 @@ def small(**changes):
         chooser=ChooserCfg(width=32),
         eval_every=0,
         checkpoint_every=200,
+        settle_share=0.0,
         batch=64,
         utd=1.0,
         chunk_utd=0.5,
     )
     return replace(cfg, **changes)
+
+
+class Interruption:
+    """A user who presses Ctrl-C."""
+
+    def __init__(self, at_step):
+        self.at_step = at_step
+
+    def update(self, step, **facts):
+        if step >= self.at_step:
+            raise KeyboardInterrupt
 
 
 def success(learner, name, count=40):
@@ -130,9 +144,8 @@ def test_a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
 
     whole = learner("whole", small())
     whole.train()
-    cut = learner("cut", small())
-    cut.cfg = small(steps=400)
-    cut.train()
+    with pytest.raises(KeyboardInterrupt):
+        learner("cut", small()).train(Interruption(at_step=420))
     again = learner("cut", small())
     assert again.resume()
     assert 0 < again.step < 600
@@ -140,7 +153,9 @@ def test_a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
     assert again.step == whole.step
     assert np.array_equal(again.agent.critic.flat, whole.agent.critic.flat)
     assert np.array_equal(again.chooser.critic.flat, whole.chooser.critic.flat)
-    assert np.array_equal(again.imitation.ensemble.net.flat, whole.imitation.ensemble.net.flat)
+    for name in ("ensemble", "anchor"):
+        ours, theirs = (getattr(own.imitation, name).net.flat for own in (again, whole))
+        assert np.array_equal(ours, theirs), name
     assert again.evidence.state() == whole.evidence.state()
     ours, theirs = ((tmp_path / name / "episodes.jsonl").read_bytes() for name in ("cut", "whole"))
     assert ours == theirs
@@ -168,6 +183,61 @@ def test_refreshing_writes_what_the_new_imitation_does_at_every_row(demos, ensem
     np.testing.assert_allclose(
         own.base[start : start + every], learner.anchor.act(own.state[start]), atol=1e-5
     )
+
+
+def started(demos, ensemble, **changes):
+    """A learner shortly after its warm-up."""
+    learner = ResidualLearner(small(steps=200, **changes), PointEnv(), ensemble, demos)
+    learner.train()
+    return learner
+
+
+def shown(learner, **rates):
+    """Let evidence hold twenty episodes of each, succeeding at these rates."""
+    for name, rate in rates.items():
+        learner.evidence.records[name] = Record(20 * rate, 20 * (1 - rate))
+
+
+def test_a_residual_that_works_stays_on_the_fit_it_was_learned_on(demos, ensemble):
+    learner = started(demos, ensemble)
+    bases = learner.replay.own.base[: learner.replay.own.rows].copy()
+    shown(learner, base=0.5, imitation=0.6, chosen=0.6, residual=0.95)
+    before = success(learner, "residual")
+    learner._refresh_imitation()
+    assert learner.imitation.anchor is not learner.imitation.ensemble
+    assert np.array_equal(learner.replay.own.base[: len(bases)], bases)
+    assert success(learner, "residual") == before
+    assert learner.evidence.records["residual"].trials == 20
+    arrays, state = learner.weights()
+    theirs = Candidates.from_weights(learner.cfg, ensemble, learner.norm, arrays, state)
+    obs = learner.demos[0].obs["state"][0]
+    for policy in ("policy", "anchor_policy"):
+        ours, other = (getattr(own.imitation, policy).act(obs) for own in (learner, theirs))
+        assert np.array_equal(ours, other), policy
+
+
+def test_a_residual_that_others_surpass_is_put_on_the_newest_fit_as_an_unknown(demos, ensemble):
+    learner = started(demos, ensemble)
+    shown(learner, base=0.5, imitation=0.95, chosen=0.6, residual=0.5)
+    learner._refresh_imitation()
+    assert learner.imitation.anchor is learner.imitation.ensemble
+    own = learner.replay.own
+    first = int(np.flatnonzero(own.phase[: own.rows, 0] == 0)[3])
+    np.testing.assert_allclose(own.base[first], learner.anchor.act(own.state[first])[0], atol=1e-5)
+    assert learner.evidence.records["residual"].trials == 0
+
+
+def test_at_the_end_nobody_explores_nothing_is_fitted_and_all_episodes_are_evidence(
+    demos, ensemble
+):
+    learner = ResidualLearner(small(steps=800, settle_share=0.5), PointEnv(), ensemble, demos)
+    assert [learner.settles(step) for step in (0, 399, 400, 800)] == [False, False, True, True]
+    learner.train()
+    assert learner.imitation.refreshes == 1  # at 250; 500 and 750 lie in the last half
+    turns = [learner.turn(step=500, episode=k) for k in range(40)]
+    assert not any(attrs["noisy"] for _, _, attrs in turns)
+    assert not any(isinstance(driver, NoisyDriver) for driver, _, _ in turns)
+    assert len({attrs["behaviour"] for _, _, attrs in turns}) > 1
 
 
 def test_what_cannot_be_run_is_refused(demos, ensemble):

@@ -125,6 +125,7 @@ def small(**changes):
         chooser=ChooserCfg(width=32),
         eval_every=0,
         checkpoint_every=100,
+        settle_share=0.0,
         batch=64,
         utd=1.0,
         chunk_utd=0.5,
