@@ -18,8 +18,9 @@ from robot_rl.policy.eyes import Eyes
 from robot_rl.reward.calibrator import Calibrator
 from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import DetectorCfg, SuccessDetector, fit_detector
-from robot_rl.reward.embedded import EmbeddedModel, fit_embedded
+from robot_rl.reward.embedded import EmbeddedModel
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
+from robot_rl.reward.embedded_fit import fit_embedded
 from robot_rl.reward.episodes import query_of
 from robot_rl.reward.judge import Judge
 

@@ -27,8 +27,9 @@ from robot_rl.replay.schema import CameraMeta, StoreMeta
 from robot_rl.replay.store import EpisodeStore
 from robot_rl.replay.trajectory import Trajectory
 from robot_rl.reward.corpus import Lesson
-from robot_rl.reward.embedded import EmbeddedModel, fit_embedded
+from robot_rl.reward.embedded import EmbeddedModel
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
+from robot_rl.reward.embedded_fit import fit_embedded
 from robot_rl.reward.episodes import goal_of, query_of
 from robot_rl.reward.labeler import AsyncLabeler, LabelerCfg
 from robot_rl.reward.progress import ProgressModel

@@ -38,8 +38,9 @@ from robot_rl.config import config_hash, save_config, to_plain, write_atomically
 from robot_rl.intervals import bootstrap
 from robot_rl.learn.eyesight import EyesightCfg
 from robot_rl.reward.detector import SuccessDetector, fit_detector
-from robot_rl.reward.embedded import EmbeddedModel, fit_embedded
+from robot_rl.reward.embedded import EmbeddedModel
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
+from robot_rl.reward.embedded_fit import fit_embedded
 from robot_rl.reward.evaluation import Case, evaluate, judge
 
 TASKS = ("peg", "pick-lift", "drawer")

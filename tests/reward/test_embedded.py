@@ -7,8 +7,9 @@ from robot_rl.errors import CheckpointError, ConfigError, DataError
 from robot_rl.policy.eyes import Eyes, EyesCfg
 from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import SuccessDetector, fit_detector
-from robot_rl.reward.embedded import EmbeddedModel, fit_embedded
+from robot_rl.reward.embedded import EmbeddedModel
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
+from robot_rl.reward.embedded_fit import fit_embedded
 from robot_rl.reward.episodes import goal_of, query_of
 from robot_rl.reward.metrics import spearman
 from robot_rl.reward.progress import ProgressModel

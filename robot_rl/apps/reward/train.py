@@ -21,8 +21,8 @@ from robot_rl.policy.eyes import Eyes
 from robot_rl.replay.trajectory import Trajectory
 from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import DetectorCfg, Evidence, Gate, SuccessDetector, fit_detector
-from robot_rl.reward.embedded import Fitted, fit_embedded
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
+from robot_rl.reward.embedded_fit import Fitted, fit_embedded
 from robot_rl.reward.episodes import cameras_of
 from robot_rl.reward.evaluation import Case, evaluate
 from robot_rl.reward.saved import MODEL_FILE, read_model
