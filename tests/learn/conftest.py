@@ -1,6 +1,8 @@
 """A toy task that behavior cloning must solve: move a point in the plane to its goal."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from robot_rl.policy.base import BasePolicy
 from robot_rl.policy.queue import ChunkQueue
 from robot_rl.replay.trajectory import Trajectory
+
+sys.path.insert(0, str(Path(__file__).parent))  # for point_env
 
 
 def _demonstration(seed: int) -> Trajectory:

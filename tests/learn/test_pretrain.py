@@ -5,6 +5,7 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
+from point_env import aiming
 
 from robot_rl.errors import CheckpointError, ConfigError, DataError
 from robot_rl.learn.bc import BCCfg, fit
@@ -53,12 +54,7 @@ class Points:
         return self.obs.copy(), good.astype(np.float32), good, late, info
 
 
-def expert(obs):
-    return np.clip((obs[2:] - obs[:2]) * 5, -1, 1)
-
-
-def poor(obs):
-    return np.clip((obs[2:] + 0.1 - obs[:2]) * 5, -1, 1)
+POOR = aiming(0.1)
 
 
 def episodes(policy, seeds, count=4):
@@ -68,7 +64,7 @@ def episodes(policy, seeds, count=4):
 
 @pytest.fixture(scope="module")
 def demos():
-    return episodes(expert, range(10))
+    return episodes(aiming(), range(10))
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +105,15 @@ def pretrainer(path, demos, base, cfg=None, prior=(), scenes=4):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, demos, base):
     path = tmp_path_factory.mktemp("pre")
-    learner = pretrainer(path, demos, base, prior=episodes(poor, range(50, 56)))
+    learner = pretrainer(path, demos, base, prior=episodes(POOR, range(50, 56)))
     learner.pretrain()
     learner.run.finish()
     return path, learner
 
 
 def test_episodes_side_by_side_are_those_of_one_at_a_time(demos):
-    alone = [episodes(poor, [seed], count=1)[0] for seed in range(7)]
-    beside = episodes(poor, range(7), count=3)
+    alone = [episodes(POOR, [seed], count=1)[0] for seed in range(7)]
+    beside = episodes(POOR, range(7), count=3)
     for one, other in zip(alone, beside, strict=True):
         np.testing.assert_array_equal(one.executed, other.executed)
         np.testing.assert_array_equal(one.obs["state"], other.obs["state"])
@@ -137,7 +133,7 @@ def test_all_three_stages_leave_their_traces(done):
 
 @pytest.mark.parametrize("stage", ["offline", "twins"])
 def test_cut_short_at_any_stage_it_ends_bit_for_bit_the_same(stage, tmp_path, demos, base, done):
-    prior = episodes(poor, range(50, 56))
+    prior = episodes(POOR, range(50, 56))
     cut = pretrainer(tmp_path, demos, base, prior=prior)
     if stage == "offline":
         cut._log_offline = _dying_at(6, cut)
@@ -237,7 +233,7 @@ def test_a_run_on_the_robot_goes_on_bit_for_bit_too(done, tmp_path):
 
 def test_without_twins_it_learns_from_data_alone(tmp_path, demos, base):
     cfg = small(offline_updates=200)
-    learner = pretrainer(tmp_path, demos, base, cfg, episodes(poor, range(60, 64)), scenes=0)
+    learner = pretrainer(tmp_path, demos, base, cfg, episodes(POOR, range(60, 64)), scenes=0)
     assert np.isnan(learner.pretrain()["success"])
     assert learner.step == 0 and learner.is_warm and learner.agent.updates == 200
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-import gymnasium as gym
 import numpy as np
 import pytest
+from point_env import PointEnv, aiming
 
 from robot_rl.errors import ConfigError
 from robot_rl.learn.bc import BCCfg, fit
@@ -17,45 +17,17 @@ from robot_rl.learn.rollout import NoisyDriver, PolicyDriver, run_episode
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.callable import CallablePolicy
 
-RADIUS = 0.06
+BIASED = aiming(0.05)  # off by a little more than the goal allows
 
 
-class PointEnv(gym.Env):
-    """A point in the plane, 0.2 a step, 15 steps; done when it is within `RADIUS` of the goal."""
-
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
-    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.point, self.goal = self.np_random.uniform(-1, 1, (2, 2))
-        self.step_count = 0
-        return self._observe(), {"is_success": False}
-
-    def step(self, action):
-        self.point = self.point + 0.2 * np.clip(action, -1, 1)
-        self.step_count += 1
-        done = bool(np.linalg.norm(self.point - self.goal) < RADIUS)
-        truncated = not done and self.step_count >= 15
-        return self._observe(), float(done), done, truncated, {"is_success": done}
-
-    def _observe(self):
-        return np.concatenate([self.point, self.goal]).astype(np.float32)
-
-
-def expert(obs):
-    return np.clip((obs[2:] - obs[:2]) * 5, -1, 1)
-
-
-def biased(obs):
-    """An expert whose aim is off by a little more than the goal allows."""
-    return np.clip((obs[2:] + 0.05 - obs[:2]) * 5, -1, 1)
+def point_env():
+    return PointEnv(radius=0.06, horizon=15)
 
 
 @pytest.fixture(scope="module")
 def demos():
-    driver = PolicyDriver(CallablePolicy(expert))
-    return [run_episode(PointEnv(), driver, None, seed=k, source="scripted") for k in range(10)]
+    driver = PolicyDriver(CallablePolicy(aiming()))
+    return [run_episode(point_env(), driver, None, seed=k, source="scripted") for k in range(10)]
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +66,12 @@ class Interruption:
 
 def success(learner, name, count=40):
     driver, anchor = learner.driver(name, explore=False), learner.anchor
-    episodes = [run_episode(PointEnv(), driver, anchor, seed=1000 + k) for k in range(count)]
+    episodes = [run_episode(point_env(), driver, anchor, seed=1000 + k) for k in range(count)]
     return np.mean([episode.success for episode in episodes])
 
 
 def test_a_residual_learns_what_a_biased_base_misses(demos):
-    base = CallablePolicy(biased)
+    base = CallablePolicy(BIASED)
     cfg = small(
         candidates=("base", "residual"),
         always="residual",
@@ -110,14 +82,14 @@ def test_a_residual_learns_what_a_biased_base_misses(demos):
     )
     quick = replace(cfg.td3, width=64, actor_lr=1e-3, critic_lr=1e-3, tau=0.02, pull=0.05)
     cfg = replace(cfg, td3=quick)
-    learner = ResidualLearner(cfg, PointEnv(), base, demos)
+    learner = ResidualLearner(cfg, point_env(), base, demos)
     before = success(learner, "base")
     learner.train()
     assert success(learner, "residual") > before + 0.5
 
 
 def test_by_evidence_it_ends_no_worse_than_its_base(demos, ensemble):
-    learner = ResidualLearner(small(), PointEnv(), ensemble, demos)
+    learner = ResidualLearner(small(), point_env(), ensemble, demos)
     before = success(learner, "base")
     learner.train()
     assert success(learner, learner.deployed()) >= before - 0.05
@@ -127,7 +99,7 @@ def test_by_evidence_it_ends_no_worse_than_its_base(demos, ensemble):
 def test_every_method_runs_from_the_same_loop(method, demos, ensemble):
     cfg = baseline(method, small(steps=300))
     base = None if method in WITHOUT_BASE else ensemble
-    learner = ResidualLearner(cfg, PointEnv(), base, demos if cfg.demo_fraction else [])
+    learner = ResidualLearner(cfg, point_env(), base, demos if cfg.demo_fraction else [])
     learner.train()
     assert learner.step >= 300
     assert learner.deployed() in cfg.candidates
@@ -140,7 +112,7 @@ def test_a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
     def learner(name, cfg):
         cfg = replace(cfg, agent=agent)
         run = RunFolder.create(tmp_path / name, {"same": True}, resume=True)
-        return ResidualLearner(cfg, PointEnv(), ensemble, demos, run=run)
+        return ResidualLearner(cfg, point_env(), ensemble, demos, run=run)
 
     whole = learner("whole", small())
     whole.train()
@@ -164,7 +136,7 @@ def test_a_resumed_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
 def test_warm_up_noise_on_the_base_is_evidence_but_what_a_person_helped_with_is_none(
     demos, ensemble
 ):
-    learner = ResidualLearner(small(steps=100, warmup_steps=100), PointEnv(), ensemble, demos)
+    learner = ResidualLearner(small(steps=100, warmup_steps=100), point_env(), ensemble, demos)
     learner.train()
     assert learner.episode > 2
     assert learner.evidence.records["base"].trials == learner.episode
@@ -174,7 +146,7 @@ def test_warm_up_noise_on_the_base_is_evidence_but_what_a_person_helped_with_is_
 
 
 def test_refreshing_writes_what_the_new_imitation_does_at_every_row(demos, ensemble):
-    learner = ResidualLearner(small(steps=300), PointEnv(), ensemble, demos)
+    learner = ResidualLearner(small(steps=300), point_env(), ensemble, demos)
     learner.train()
     own = learner.replay.own
     learner.imitation.rebase(own)
@@ -187,7 +159,7 @@ def test_refreshing_writes_what_the_new_imitation_does_at_every_row(demos, ensem
 
 def started(demos, ensemble, **changes):
     """A learner shortly after its warm-up."""
-    learner = ResidualLearner(small(steps=200, **changes), PointEnv(), ensemble, demos)
+    learner = ResidualLearner(small(steps=200, **changes), point_env(), ensemble, demos)
     learner.train()
     return learner
 
@@ -230,7 +202,7 @@ def test_a_residual_that_others_surpass_is_put_on_the_newest_fit_as_an_unknown(d
 def test_at_the_end_nobody_explores_nothing_is_fitted_and_all_episodes_are_evidence(
     demos, ensemble
 ):
-    learner = ResidualLearner(small(steps=800, settle_share=0.5), PointEnv(), ensemble, demos)
+    learner = ResidualLearner(small(steps=800, settle_share=0.5), point_env(), ensemble, demos)
     assert [learner.settles(step) for step in (0, 399, 400, 800)] == [False, False, True, True]
     learner.train()
     assert learner.imitation.refreshes == 1  # at 250; 500 and 750 lie in the last half
@@ -246,6 +218,6 @@ def test_what_cannot_be_run_is_refused(demos, ensemble):
     with pytest.raises(ConfigError, match="always is 'chosen', but must be one of"):
         ResidualCfg(candidates=("base",), always="chosen")
     with pytest.raises(ConfigError, match="need a base"):
-        ResidualLearner(small(candidates=("base", "imitation")), PointEnv(), None, demos)
+        ResidualLearner(small(candidates=("base", "imitation")), point_env(), None, demos)
     with pytest.raises(ConfigError, match="need demonstrations, or a base of kind 'mlp'"):
-        ResidualLearner(small(), PointEnv(), CallablePolicy(biased), [])
+        ResidualLearner(small(), point_env(), CallablePolicy(BIASED), [])

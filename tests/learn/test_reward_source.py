@@ -3,9 +3,9 @@
 import threading
 from dataclasses import replace
 
-import gymnasium as gym
 import numpy as np
 import pytest
+from point_env import PointEnv, aiming
 
 from robot_rl.errors import CheckpointError, ConfigError
 from robot_rl.learn.bc import BCCfg, fit
@@ -28,32 +28,11 @@ from robot_rl.reward.retraining import RetrainCfg, Retrainer, train_judge
 from robot_rl.reward.shaping import ShapingCfg
 
 RADIUS, HORIZON, TASK = 0.12, 20, "Reach the goal."
+BIASED = aiming(0.1)  # off by a little more than the goal allows
 
 
-class PointEnv(gym.Env):
-    """A point in the plane, 0.2 a step; it knows its success, but goes on if nobody resets it."""
-
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
-    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.point, self.goal = self.np_random.uniform(-1, 1, (2, 2))
-        self.step_count = 0
-        return self._observe(), {"is_success": False}
-
-    def step(self, action):
-        self.point = self.point + 0.2 * np.clip(action, -1, 1)
-        self.step_count += 1
-        done = self.is_there()
-        truncated = not done and self.step_count >= HORIZON
-        return self._observe(), float(done), done, truncated, {"is_success": done}
-
-    def is_there(self):
-        return bool(np.linalg.norm(self.point - self.goal) < RADIUS)
-
-    def _observe(self):
-        return np.concatenate([self.point, self.goal]).astype(np.float32)
+def point_env():
+    return PointEnv(RADIUS, HORIZON)
 
 
 class Ruler:
@@ -85,29 +64,20 @@ class Ruler:
         )
 
 
-def expert(obs):
-    return np.clip((obs[2:] - obs[:2]) * 5, -1, 1)
-
-
-def biased(obs):
-    """An expert whose aim is off by a little more than the goal allows."""
-    return np.clip((obs[2:] + 0.1 - obs[:2]) * 5, -1, 1)
-
-
 def judge_by(model, hold_s=0.0):
     cfg = DetectorCfg(threshold=0.8, hold_s=hold_s)
     return Judge(model=model, detector=SuccessDetector(cfg), task=TASK)
 
 
 def watched(judge, *, knows=True):
-    env, watch = PointEnv(), Watch(judge)
+    env, watch = point_env(), Watch(judge)
     return WatchedEnv(env, watch, horizon=HORIZON, truth=env.is_there if knows else None)
 
 
 @pytest.fixture(scope="module")
 def demos():
-    driver = PolicyDriver(CallablePolicy(expert))
-    return [run_episode(PointEnv(), driver, None, seed=k, source="scripted") for k in range(20)]
+    driver = PolicyDriver(CallablePolicy(aiming()))
+    return [run_episode(point_env(), driver, None, seed=k, source="scripted") for k in range(20)]
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +113,8 @@ def learner_of(judge, base, demos, cfg=None, *, reward=None, run=None, env=None,
 
 
 def test_an_episode_goes_on_past_the_envs_success_until_the_judge_has_seen_it_hold():
-    driver = PolicyDriver(CallablePolicy(expert))
-    plain = run_episode(PointEnv(), driver, None, seed=3)
+    driver = PolicyDriver(CallablePolicy(aiming()))
+    plain = run_episode(point_env(), driver, None, seed=3)
     held = run_episode(watched(judge_by(Ruler(), hold_s=3.0)), driver, None, seed=3)
     assert len(held) == len(plain) + 3
     assert held.success and held.terminated and held.reward.tolist()[-1] == 1.0
@@ -153,7 +123,7 @@ def test_an_episode_goes_on_past_the_envs_success_until_the_judge_has_seen_it_ho
 
 
 def test_without_a_word_of_the_judge_an_episode_runs_to_its_time_out():
-    driver = PolicyDriver(CallablePolicy(expert))
+    driver = PolicyDriver(CallablePolicy(aiming()))
     blind = run_episode(watched(judge_by(Ruler(blind=True))), driver, None, seed=3)
     assert len(blind) == HORIZON and not blind.terminated and not blind.success
     assert blind.reward.sum() == 0
@@ -195,13 +165,13 @@ def test_demonstrations_are_successes_even_if_their_record_pays_nothing(demos, e
 
 
 def test_the_residual_learns_from_the_judge_alone(demos):
-    base, cfg = CallablePolicy(biased), small(steps=1_500, candidates=("base", "residual"))
+    base, cfg = CallablePolicy(BIASED), small(steps=1_500, candidates=("base", "residual"))
     quick = replace(cfg.td3, width=64, actor_lr=1e-3, critic_lr=1e-3, tau=0.02, pull=0.05)
     learner = learner_of(
         judge_by(Ruler()), base, demos, replace(cfg, td3=quick, always="residual")
     )
     learner.train()
-    env, driver = PointEnv(), learner.driver("residual", explore=False)
+    env, driver = point_env(), learner.driver("residual", explore=False)
     wins = [run_episode(env, driver, base, seed=5_000 + k).success for k in range(40)]
     plain = [run_episode(env, PolicyDriver(base), None, seed=5_000 + k).success for k in range(40)]
     assert np.mean(plain) < 0.5 < 0.85 < np.mean(wins)
@@ -254,8 +224,8 @@ def test_misleading_progress_is_faded_out_and_good_progress_is_kept(demos, ensem
 @pytest.mark.parametrize("said", [True, False])
 def test_a_persons_word_overrules_the_judge(demos, ensemble, said):
     learner = learner_of(judge_by(Ruler()), ensemble, demos)
-    driver = PolicyDriver(CallablePolicy(expert))
-    episode = run_episode(PointEnv(), driver, None, seed=3)
+    driver = PolicyDriver(CallablePolicy(aiming()))
+    episode = run_episode(point_env(), driver, None, seed=3)
     attrs = {**episode.attrs, "label_source": "human", "behaviour": "base", "noisy": False}
     learner.absorb(replace(episode, success=said, terminated=said, attrs=attrs))
     assert learner.replay.own.reward.sum() == said
@@ -265,7 +235,7 @@ def test_a_persons_word_overrules_the_judge(demos, ensemble, said):
 
 def test_an_episode_that_only_the_env_has_judged_is_judged_anew(demos, ensemble):
     learner = learner_of(judge_by(Ruler(blind=True)), ensemble, demos)
-    episode = run_episode(PointEnv(), PolicyDriver(CallablePolicy(expert)), None, seed=3)
+    episode = run_episode(point_env(), PolicyDriver(CallablePolicy(aiming())), None, seed=3)
     assert episode.success
     learner.absorb(replace(episode, attrs={"behaviour": "base", "noisy": False}))
     assert learner.successes == [] and learner.replay.own.reward.sum() == 0
@@ -275,7 +245,7 @@ def test_an_episode_that_only_the_env_has_judged_is_judged_anew(demos, ensemble)
 def test_a_persons_word_overrules_the_judge_long_after(demos, ensemble, said):
     learner = learner_of(judge_by(Ruler(blind=said)), ensemble, demos)
     for seed in range(3):
-        episode = run_episode(PointEnv(), PolicyDriver(CallablePolicy(expert)), None, seed=seed)
+        episode = run_episode(point_env(), PolicyDriver(CallablePolicy(aiming())), None, seed=seed)
         attrs = {"behaviour": "base", "noisy": False, "uuid": f"episode {seed}"}
         learner.absorb(replace(episode, attrs=attrs))
     before = len(learner.reward.successes)
@@ -335,7 +305,7 @@ def test_nothing_is_learned_from_a_success_that_went_on_after_it_was_done(
     learner = asking(tmp_path, demos, ensemble)
     judged, missed = ("reward_model:m@1", True), ("reward_model:m@1", False)
     for k, (source, seen) in enumerate([judged, missed] * 2):
-        episode = run_episode(PointEnv(), PolicyDriver(CallablePolicy(expert)), None, seed=k)
+        episode = run_episode(point_env(), PolicyDriver(CallablePolicy(aiming())), None, seed=k)
         attrs = {"label_source": source, "true_success": True, "behaviour": "base", "noisy": False}
         learner.reward.cfg = replace(learner.reward.cfg, ask_every=1)
         learner.absorb(replace(episode, success=seen, terminated=seen, attrs=attrs))
@@ -375,7 +345,7 @@ def test_a_killed_run_goes_on_bit_for_bit_with_its_judge(demos, ensemble, tmp_pa
 def test_a_run_without_a_judge_does_not_go_on_with_one(demos, ensemble, tmp_path):
     plain = ResidualLearner(
         small(steps=200),
-        PointEnv(),
+        point_env(),
         ensemble,
         demos,
         run=RunFolder.create(tmp_path / "run", {}),
@@ -405,8 +375,8 @@ class Thinking(Ruler):
 
 def test_a_slow_judge_is_not_waited_for_and_counts_when_it_has_spoken(demos):
     judge = judge_by(Thinking())
-    env = WatchedEnv(PointEnv(), Reel(judge), horizon=HORIZON)
-    base, cfg = CallablePolicy(expert), small(candidates=("base", "residual"))
+    env = WatchedEnv(point_env(), Reel(judge), horizon=HORIZON)
+    base, cfg = CallablePolicy(aiming()), small(candidates=("base", "residual"))
     source = RewardSource(RewardCfg(late=True), judge, watch=env.watch)
     learner = ResidualLearner(cfg, env, base, demos, reward=source)
     judge.model.may_speak.clear()

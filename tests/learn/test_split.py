@@ -5,6 +5,7 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
+from point_env import PointEnv, aiming
 
 from robot_rl.env.features import FeatureObservation
 from robot_rl.errors import DataError, PortError
@@ -26,29 +27,6 @@ from robot_rl.replay.store import EpisodeStore
 
 META = StoreMeta(robot="point", control_hz=1.0)
 LOGS = ("metrics", "evals", "episodes")
-
-
-class PointEnv(gym.Env):
-    """A point in the plane, 0.2 a step, 10 steps; done when it is within 0.1 of the goal."""
-
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
-    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.point, self.goal = self.np_random.uniform(-1, 1, (2, 2))
-        self.step_count = 0
-        return self._observe(), {"is_success": False}
-
-    def step(self, action):
-        self.point = self.point + 0.2 * np.clip(action, -1, 1)
-        self.step_count += 1
-        done = bool(np.linalg.norm(self.point - self.goal) < 0.1)
-        truncated = not done and self.step_count >= 10
-        return self._observe(), float(done), done, truncated, {"is_success": done}
-
-    def _observe(self):
-        return np.concatenate([self.point, self.goal]).astype(np.float32)
 
 
 def weaker(base):
@@ -78,7 +56,7 @@ def small(**changes):
 
 @pytest.fixture(scope="module")
 def start():
-    expert = PolicyDriver(CallablePolicy(lambda obs: np.clip((obs[2:] - obs[:2]) * 5, -1, 1)))
+    expert = PolicyDriver(CallablePolicy(aiming()))
     demos = [run_episode(PointEnv(), expert, None, seed=k) for k in range(6)]
     base = fit(BCCfg(chunk=4, members=3, width=16, steps=60), demos, seed=0)
     return Start(base=base, demos=demos, norm=fit_normaliser(demos, PointEnv()))
@@ -326,7 +304,7 @@ def test_what_was_not_packed_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_a_split_run_learns_what_a_weak_base_misses(tmp_path):
-    expert = PolicyDriver(CallablePolicy(lambda obs: np.clip((obs[2:] - obs[:2]) * 5, -1, 1)))
+    expert = PolicyDriver(CallablePolicy(aiming()))
     demos = [run_episode(PointEnv(), expert, None, seed=k) for k in range(20)]
     base = fit(BCCfg(chunk=2, members=3, width=32, steps=300), demos, seed=0)
     start = Start(base=weaker(base), demos=demos, norm=fit_normaliser(demos, PointEnv()))
