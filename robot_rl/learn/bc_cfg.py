@@ -57,6 +57,9 @@ class BCCfg:
     """Euler steps of a "flow" policy from noise to a chunk."""
     image_shift_px: int = 4
     """Camera images of "act" and "flow" are shifted at random by up to this while training."""
+    device: str = "cpu"
+    """Where "act" and "flow" are trained: cpu, cuda, cuda:1 ...; they always act on the CPU, and
+    "mlp" is trained there, too."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -75,6 +78,11 @@ class BCCfg:
             raise ConfigError(
                 f"bc: weight_decay {self.weight_decay} and obs_noise {self.obs_noise} must be "
                 f">= 0, held_out {self.held_out} in [0, 1)."
+            )
+        if self.kind == "mlp" and self.device != "cpu":
+            raise ConfigError(
+                f"bc: device is '{self.device}', but kind mlp is trained on the cpu, where "
+                "networks so small are fastest. Leave device out, or give kind act or flow."
             )
         if self.checks > self.steps:
             raise ConfigError(f"bc: {self.checks} checks need at least as many steps.")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from robot_rl.errors import ConfigError, NonFiniteError
 from robot_rl.learn.dataset import ChunkWindows
+from robot_rl.learn.device import device_of
 from robot_rl.policy.encoders import random_shift
 from robot_rl.policy.eyes import Eyes, EyesCfg
 from robot_rl.policy.module_arrays import built_with_seed
@@ -47,6 +48,8 @@ class EyesightCfg:
     """Images are shifted at random by up to this while training."""
     state_weight: float = 0.3
     """Weight of telling the state from the images."""
+    device: str = "cpu"
+    """Where they are trained: cpu, cuda, cuda:1 ...; they always see on the CPU."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -87,11 +90,11 @@ def fit_eyes(
         progress: Called with (gradient steps done, loss) about a hundred times.
 
     Raises:
-        ConfigError: The demonstrations hold no images.
+        ConfigError: The demonstrations hold no images, or there is no such device.
         DataError: There are no steps, or the episodes do not fit each other.
         NonFiniteError: The data hold NaN, or training diverged.
     """
-    windows = ChunkWindows.cut(demos, cfg.chunk)
+    device, windows = device_of(cfg.device), ChunkWindows.cut(demos, cfg.chunk)
     if not windows.images:
         raise ConfigError(
             "eyes: the demonstrations hold no images. Record them on the task's pixel form: "
@@ -102,6 +105,8 @@ def fit_eyes(
     sizes = {"width": cfg.width, "features": cfg.features}
     eyes = Eyes(EyesCfg(state_dim=norm.state_dim, cameras=cameras, **sizes), seed=seed)
     heads = built_with_seed(lambda: _Heads(cfg, norm, eyes.features), seed + 1)
+    eyes.net.to(device)
+    heads.to(device)
     learned = [*eyes.net.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(learned, weight_decay=1e-4)
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
@@ -109,7 +114,7 @@ def fit_eyes(
     eyes.net.train()
     for step in range(cfg.steps):
         rows = windows.rows(rng.integers(0, len(windows), cfg.batch))
-        loss = _loss(cfg, eyes, heads, norm, rows, generator)
+        loss = _loss(cfg, eyes, heads, norm, rows, generator, device)
         value = float(loss.detach())
         if not np.isfinite(value):
             raise NonFiniteError("eyes: loss", value, f"Lower lr ({cfg.lr}).")
@@ -120,7 +125,7 @@ def fit_eyes(
         optimiser.step()
         if progress is not None and ((step + 1) % every == 0 or step + 1 == cfg.steps):
             progress(step + 1, value)
-    eyes.net.eval()
+    eyes.net.eval().cpu()
     return eyes
 
 
@@ -131,14 +136,16 @@ def _loss(
     norm: Normaliser,
     rows: ChunkWindows,
     generator: torch.Generator,
+    device: torch.device,
 ) -> Tensor:
     """Masked error of the chunk, plus that of the state as told from the images alone."""
     images = {
-        name: random_shift(torch.from_numpy(pictures), cfg.image_shift_px, generator)
+        name: random_shift(torch.from_numpy(pictures), cfg.image_shift_px, generator).to(device)
         for name, pictures in rows.images.items()
     }
-    state, features = torch.from_numpy(norm.state(rows.state)), eyes.net(images)
-    unit, mask = torch.from_numpy(norm.to_unit(rows.chunk)), torch.from_numpy(rows.mask)
+    numbers = (norm.state(rows.state), norm.to_unit(rows.chunk), rows.mask)
+    state, unit, mask = (torch.from_numpy(array).to(device) for array in numbers)
+    features = eyes.net(images)
     off = heads.act(torch.cat([state, features], 1)).view_as(unit) - unit
     acting = (off.square().mean(2) * mask).sum() / mask.sum()
     telling = (heads.tell(features) - state.clamp(-3, 3)).square().mean()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robot_rl.errors import ConfigError, NonFiniteError
 from robot_rl.learn.bc_cfg import BCCfg
 from robot_rl.learn.dataset import ChunkWindows
+from robot_rl.learn.device import device_of
 from robot_rl.learn.pupil import WindowSampler, fit_normaliser
 from robot_rl.policy.act import ACTCfg, ACTPolicy
 from robot_rl.policy.base import BasePolicy
@@ -39,36 +40,47 @@ class ModulePupil:
         norm = (
             init.norm if isinstance(init, ACTPolicy | FlowPolicy) else fit_normaliser(cfg, train)
         )
-        self.policy = _module_policy(cfg, train, norm, seed)
+        self._device = device_of(cfg.device)
+        self._policy = _module_policy(cfg, train, norm, seed)
         if init is not None:
-            _copy_weights(init, self.policy)
+            _copy_weights(init, self._policy)
+        self._policy.net.to(self._device)
         self._generator = torch.Generator().manual_seed(seed)
         self._sampler = WindowSampler(
             train.weight[None].astype(np.float64), np.random.default_rng((seed, 0))
         )
         self._train = train
         self._optimiser = torch.optim.AdamW(
-            self.policy.net.parameters(), weight_decay=cfg.weight_decay
+            self._policy.net.parameters(), weight_decay=cfg.weight_decay
         )
-        self._best = self.policy.arrays()
+        self._best = self._policy.arrays()
+
+    @property
+    def policy(self) -> ACTPolicy | FlowPolicy:
+        """The policy as it is now, on the CPU."""
+        if self._device.type == "cpu":
+            return self._policy
+        return self._policy.restore(self._policy.config(), self._policy.arrays())
 
     def _loss(self, windows: ChunkWindows, generator: torch.Generator, noise: float) -> Tensor:
-        norm = self.policy.norm
+        policy, norm = self._policy, self._policy.norm
         state = torch.from_numpy(norm.state(windows.state))
         images = {name: torch.from_numpy(rows) for name, rows in windows.images.items()}
         if noise:
             state = state + noise * torch.randn(state.shape, generator=generator)
-        if self.policy.net.training:
+        if policy.net.training:
             images = {
                 name: random_shift(rows, self._cfg.image_shift_px, generator)
                 for name, rows in images.items()
             }
         unit, mask = torch.from_numpy(norm.to_unit(windows.chunk)), torch.from_numpy(windows.mask)
-        return self.policy.loss(state, images, unit, mask, generator)
+        state, unit, mask = (each.to(self._device) for each in (state, unit, mask))
+        images = {name: rows.to(self._device) for name, rows in images.items()}
+        return policy.loss(state, images, unit, mask, generator)
 
     def update(self, lr: float) -> float:
         """See `Pupil.update`."""
-        net = self.policy.net.train()
+        net = self._policy.net.train()
         batch = self._train.rows(self._sampler.draw(self._cfg.batch)[0])
         loss = self._loss(batch, self._generator, self._cfg.obs_noise)
         value = float(loss.detach())
@@ -94,11 +106,11 @@ class ModulePupil:
 
     def keep(self) -> None:
         """See `Pupil.keep`."""
-        self._best = self.policy.arrays()
+        self._best = self._policy.arrays()
 
     def best(self) -> ACTPolicy | FlowPolicy:
         """See `Pupil.best`."""
-        return self.policy.restore(self.policy.config(), self._best)
+        return self._policy.restore(self._policy.config(), self._best)
 
 
 def _module_policy(

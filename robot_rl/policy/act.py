@@ -148,7 +148,7 @@ class ACTPolicy:
         divergence = state.new_zeros(())
         if self.cfg.latent:
             mean, log_variance = self.net.style(state, unit * mask[:, :, None])
-            noise = torch.randn(mean.shape, generator=generator)
+            noise = torch.randn(mean.shape, generator=generator).to(mean.device)
             latent = mean + noise * torch.exp(0.5 * log_variance)
             divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1).mean()
         off = (self.net(state, images, latent) - unit).abs().mean(2)

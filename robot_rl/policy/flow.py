@@ -159,8 +159,8 @@ class FlowPolicy:
         Repeated actions behind the end of an episode count too: all of a chunk must be drawn.
         """
         goal = unit.flatten(1)
-        start = torch.randn(goal.shape, generator=generator)
-        time = torch.rand(len(goal), 1, generator=generator)
+        start = torch.randn(goal.shape, generator=generator).to(goal.device)
+        time = torch.rand(len(goal), 1, generator=generator).to(goal.device)
         velocity = self.net(self.net.look(state, images), start.lerp(goal, time), time)
         return (velocity - (goal - start)).square().mean()
 
