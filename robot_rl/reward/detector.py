@@ -19,7 +19,15 @@ from robot_rl.reward.calibrator import Calibrator, logit
 from robot_rl.reward.progress import Bool, ProgressEstimate, ProgressQuery
 from robot_rl.types import F32, F64
 
-__all__ = ["DetectorCfg", "Evidence", "Gate", "SuccessDetector", "Verdict", "fit_detector"]
+__all__ = [
+    "BarCfg",
+    "DetectorCfg",
+    "Evidence",
+    "Gate",
+    "SuccessDetector",
+    "Verdict",
+    "fit_detector",
+]
 
 _ABOVE_FAILURES = 0.1  # logits, at least
 _ROUNDING_S = 1e-6  # stamps are sums of periods
@@ -82,6 +90,26 @@ class DetectorCfg:
             raise ConfigError(
                 f"detector: hold_s {self.hold_s} and min_s {self.min_s} must be at least 0."
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarCfg:
+    """Where a fitted threshold lies between what failures and what successes hold."""
+
+    demo_quantile: float = 0.1
+    """Share of successes that may be missed for safety's sake."""
+    nearness: float = 0.5
+    """Place on the way from failures (0) to successes (1), in logits."""
+    least: float = 0.5
+    """Least probability of success, as calibrated."""
+    own_least: float = 0.5
+    """Least probability of success as the model itself gives it, before calibration."""
+
+    def __post_init__(self) -> None:
+        """Refuse a place that is none."""
+        for name in ("demo_quantile", "nearness", "least", "own_least"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ConfigError(f"detector: {name} is {value}, but must be within 0 and 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,18 +221,18 @@ class SuccessDetector:
 
 
 def fit_detector(
-    evidence: Sequence[Evidence],
-    cfg: DetectorCfg | None = None,
-    *,
-    demo_quantile: float = 0.1,
-    nearness: float = 0.5,
-    least: float = 0.5,
+    evidence: Sequence[Evidence], cfg: DetectorCfg | None = None, bar: BarCfg | None = None
 ) -> DetectorCfg:
     """Calibrate, then put the threshold between what failures reach and what successes hold.
 
     The bar is anchored at both sides: it lies on the way, in logits, from the best that any
-    stretch short of success holds to what all but a `demo_quantile` of the successes hold. If some
-    such stretch looks better than a success, it lies just above that.
+    stretch short of success holds to what all but a few of the successes hold. If some such
+    stretch looks better than a success, it lies just above that.
+
+    The farther off the known failures, the less they say of a near miss, and half-way to them lies
+    low: on the peg, where the model still gave one in a hundred and every second near miss passed.
+    Calibration has seen no more of what lies between. So success must also be as likely as not by
+    the model's own word.
 
     Of n stretches none passes, so another one of their kind does with a chance of 1 / (n + 1) at
     most (split conformal prediction): `most_false`. It says nothing of other kinds, which is why
@@ -213,14 +241,12 @@ def fit_detector(
     Args:
         evidence: Judged episodes that the model was not trained on; at least one success.
         cfg: Hold time, gates and earliest success, which are kept.
-        demo_quantile: Share of successes that may be missed for safety's sake.
-        nearness: Place of the bar on that way: 0 at the failures, 1 at the successes.
-        least: Lowest threshold.
+        bar: Where the threshold lies.
 
     Raises:
         DataError: There is no success to anchor to.
     """
-    cfg = cfg or DetectorCfg()
+    cfg, bar = cfg or DetectorCfg(), bar or BarCfg()
     if not any(item.success for item in evidence):
         raise DataError("detector: no success to anchor the threshold to. Give demonstrations.")
     calibrator = _calibrated(evidence)
@@ -232,9 +258,10 @@ def fit_detector(
             good.append(_best_held(score, item.query.stamps_s, cfg.hold_s))
         early = np.where(item.done == 0, score, 0.0)
         bad.append(_best_held(early, item.query.stamps_s, cfg.hold_s))
-    anchor, worst = logit(np.quantile(good, demo_quantile)), logit(max(bad))
-    bar = worst + max(nearness * (anchor - worst), _ABOVE_FAILURES)
-    threshold = float(np.clip(1 / (1 + np.exp(-bar)), least, 1 - 1e-6))
+    anchor, worst = logit(np.quantile(good, bar.demo_quantile)), logit(max(bad))
+    between = worst + max(bar.nearness * (anchor - worst), _ABOVE_FAILURES)
+    least = max(bar.least, float(calibrator(bar.own_least)))
+    threshold = float(np.clip(1 / (1 + np.exp(-between)), least, 1 - 1e-6))
     passed = int((np.array(bad) >= threshold).sum())
     most_false = (passed + 1) / (len(bad) + 1)
     return replace(cfg, calibrator=calibrator, threshold=threshold, most_false=most_false)

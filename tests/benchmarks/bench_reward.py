@@ -37,7 +37,7 @@ from robot_rl.apps.reward.train import learned_eyes
 from robot_rl.config import config_hash, save_config, to_plain, write_atomically
 from robot_rl.intervals import bootstrap
 from robot_rl.learn.eyesight import EyesightCfg
-from robot_rl.reward.detector import SuccessDetector, fit_detector
+from robot_rl.reward.detector import BarCfg, DetectorCfg, SuccessDetector, fit_detector
 from robot_rl.reward.embedded import EmbeddedModel
 from robot_rl.reward.embedded_cfg import EmbeddedCfg
 from robot_rl.reward.embedded_fit import fit_embedded
@@ -62,6 +62,7 @@ FIGURES = (
 )
 BARS = {"voc": 0.9, "mae": 0.12, "false_positive": 0.03, "any_time_false_positive": 0.03}
 MOST_CPU_S = 180.0
+DETECTOR, BAR = DetectorCfg(), BarCfg()
 
 
 @cache
@@ -80,6 +81,8 @@ def measured(task: str, seed: int, cfg: EmbeddedCfg, asked: argparse.Namespace) 
         "demos": asked.demos,
         "failures": asked.failures,
         "cfg": to_plain(cfg),
+        "detector": to_plain(DETECTOR),
+        "bar": to_plain(BAR),
     }
     file = asked.out / "runs" / f"{task.replace('/', '-')}-{seed}-{config_hash(what)}.json"
     if file.exists() or asked.only_print:
@@ -90,7 +93,7 @@ def measured(task: str, seed: int, cfg: EmbeddedCfg, asked: argparse.Namespace) 
     eyes = learned_eyes(taught, EyesightCfg(), seed=seed)
     fitted = fit_embedded(taught, cfg, eyes=eyes, seed=seed)
     cpu_s = time.process_time() - began_s
-    detector = SuccessDetector(fit_detector(fitted.held_out))
+    detector = SuccessDetector(fit_detector(fitted.held_out, DETECTOR, BAR))
     whole = judge(fitted.model, made.cases)
     at_end = [cut(case, GOES_ON_STEPS) if case.success else case for case in whole]
     found = evaluate(at_end, detector, resamples=1)  # intervals are over seeds

@@ -9,6 +9,7 @@ from robot_rl.config import load_config, save_config
 from robot_rl.errors import ConfigError, DataError, ShapeError
 from robot_rl.reward.calibrator import Calibrator
 from robot_rl.reward.detector import (
+    BarCfg,
     DetectorCfg,
     Evidence,
     Gate,
@@ -132,11 +133,24 @@ def test_what_is_like_the_failures_it_was_fitted_on_passes_no_more_often_than_pr
     for _ in range(200):
         levels = rng.uniform(0.1, 0.9, 10)
         *known, new = [evidence([level] * 6, False) for level in levels]
-        cfg = fit_detector([*known, evidence([0.1] * 6 + [0.95] * 4, True)], nearness=0.0)
+        cfg = fit_detector(
+            [*known, evidence([0.1] * 6 + [0.95] * 4, True)], bar=BarCfg(nearness=0.0)
+        )
         passed.append(SuccessDetector(cfg).held(new.query, new.estimate).any())
         promised.append(cfg.most_false)
     assert promised == [pytest.approx(1 / 11)] * 200  # nine failures, and a success's way
     assert np.mean(passed) <= 1 / 11 + 0.04
+
+
+@pytest.mark.parametrize("near_miss", [0.01, 0.1, 0.45])
+def test_however_far_off_the_known_failures_are_a_near_miss_does_not_pass(near_miss):
+    good = [evidence([1e-6] * 8 + [0.3] * 2 + [0.95] * 4, True) for _ in range(8)]
+    for item in good:
+        item.done[8:10] = -1  # on its last way nobody can say when a success was one
+    bad = [evidence([1e-6] * 12, False) for _ in range(4)]
+    fitted = SuccessDetector(fit_detector([*good, *bad], DetectorCfg(hold_s=0.2)))
+    assert not fitted.held(*judged([1e-6] * 6 + [near_miss] * 6)).any()
+    assert all(fitted.decide(item.query, item.estimate).success for item in good)
 
 
 def test_hold_time_and_gates_are_kept_by_fitting():
@@ -160,6 +174,8 @@ def test_a_detector_survives_the_way_to_a_file_and_back(tmp_path):
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(ConfigError, match=r"threshold is 1\.0"):
         DetectorCfg(threshold=1.0)
+    with pytest.raises(ConfigError, match=r"nearness is 1\.5, but must be within"):
+        BarCfg(nearness=1.5)
     with pytest.raises(ConfigError, match="low 2 must not exceed high 1"):
         Gate(index=0, low=2, high=1)
     gate = Gate(index=5, low=0, high=1)
