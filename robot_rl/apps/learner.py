@@ -58,12 +58,13 @@ def main(cfg: Cfg) -> int:
     from robot_rl.apps.judging import SPARSE, RewardName, source_of
     from robot_rl.apps.threads import use_one_thread
     from robot_rl.config import from_plain
+    from robot_rl.learn.carry_over import CarryOverCfg, Pretrained
     from robot_rl.learn.learner import StoreLearner
     from robot_rl.learn.methods import ResidualCfg
     from robot_rl.learn.progress import Progress
     from robot_rl.learn.record import RunRecord
     from robot_rl.learn.residual import ResidualLearner
-    from robot_rl.learn.reward_source import RewardCfg
+    from robot_rl.learn.reward_cfg import RewardCfg
     from robot_rl.learn.run import RunFolder
     from robot_rl.learn.split import SplitFolder
     from robot_rl.reward.retraining import RetrainCfg
@@ -88,6 +89,9 @@ def main(cfg: Cfg) -> int:
         learner = ResidualLearner(
             learn, None, start.base, start.demos, run=run, norm=start.norm, reward=reward
         )
+        if config.get("from") is not None:
+            carry = from_plain(CarryOverCfg, config.get("carry", {}))
+            Pretrained.load(Path(config["from"])).hand_over(learner, carry)
         with Progress("learn", learn.steps) as progress:
             StoreLearner(learner, run, folder).run(stop=stop, progress=progress)
     return 0

@@ -20,6 +20,7 @@ from robot_rl.learn.progress import Progress
 from robot_rl.learn.run import RunFolder
 from robot_rl.learn.split import SplitFolder, Start
 from robot_rl.policy.base import BasePolicy
+from robot_rl.policy.normalise import Normaliser
 from robot_rl.replay.schema import CameraMeta, StoreMeta
 from robot_rl.replay.trajectory import Trajectory
 
@@ -37,6 +38,7 @@ def act_and_learn(
     seeds: Sequence[int],
     max_lag: int | None,
     has_own_learner: bool,
+    norm: Normaliser | None = None,
     nice: int = 0,
     judged_in: gym.Env[Any, Any] | None = None,
 ) -> Actor:
@@ -52,6 +54,7 @@ def act_and_learn(
         seeds: Evaluation starts.
         max_lag: See `Actor`.
         has_own_learner: Start a learner, instead of waiting for one that a user starts.
+        norm: Of states and actions (default: fitted on the demonstrations).
         nice: Its lower priority.
         judged_in: Where evaluations run, if not in `env`.
 
@@ -60,7 +63,8 @@ def act_and_learn(
     """
     folder = SplitFolder(run.path)
     if not folder.is_packed:
-        folder.pack(Start(base=base, demos=demos, norm=fit_normaliser(demos, env)))
+        norm = norm or fit_normaliser(demos, env)
+        folder.pack(Start(base=base, demos=demos, norm=norm))
     start = folder.unpack()
     with (
         LearnerProcess(folder, nice=nice) if has_own_learner else nullcontext() as learner,

@@ -1,6 +1,9 @@
 """Pretraining by its command: what it leaves, that a kill costs nothing, what it refuses."""
 
+import os
 import shlex
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +52,22 @@ def test_it_leaves_what_training_starts_from_and_says_what_it_saw(
     assert all(f.read_bytes() == data for f, data in kept.items())
     again = onwards(tiny, done, tmp_path / "run", "--warmup-steps", "1", "--resume")
     assert cli.main(again) == 0  # nothing left to do
+
+
+def test_another_process_learns_on_from_it_too(done, tiny, tmp_path, monkeypatch, capsys):
+    from test_train import error_of  # pyright: ignore
+
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    monkeypatch.setenv("PYTHONPATH", path)  # for the learner
+    split = ("--engine", "split", "--warmup-steps", "1", "--max-lag", "0")
+    wrong = onwards(tiny, done, tmp_path / "wrong", *split, "--td3.width", "24")
+    assert "does not fit this learner" in error_of(wrong, capsys)
+    run = tmp_path / "run"
+    assert cli.main(onwards(tiny, done, run, *split)) == 0
+    record = RunRecord.read(run)
+    assert record.state == "finished" and record.config["from"] == str(done)
+    assert [row["behaviour"] for row in record.episodes].count("base") < len(record.episodes)
+    assert "prior.state" in load_file(max((run / "checkpoints").iterdir()) / "arrays.safetensors")
 
 
 def test_a_killed_pretraining_goes_on_to_the_bit_identical_end(done, tiny, tiny_demos, tmp_path):

@@ -77,7 +77,7 @@ def main(cfg: Cfg) -> int:
             if cfg.undo.task:
                 done, step = _practise(cfg, run, env, base, demos)
             elif cfg.engine == "split":
-                done, step = _split(cfg, run, env, eyes, base, demos)
+                done, step = _split(cfg, run, env, eyes, base, demos, pretrained)
             else:
                 source = source_of(
                     reward,
@@ -194,8 +194,12 @@ def _split(
     eyes: Eyes | None,
     base: BasePolicy | None,
     demos: Sequence[Trajectory],
+    pretrained: Pretrained | None,
 ) -> tuple[Candidates, int]:
     """Act here and learn in another process; returns who can act at the end, and the steps."""
+    norm = None if pretrained is None else pretrained.start.norm
+    if pretrained is not None:  # what does not fit had better be said here than by the learner
+        pretrained.hand_over(ResidualLearner(cfg.learn, None, base, demos, norm=norm), cfg.carry)
     actor = act_and_learn(
         cfg.learn,
         run,
@@ -206,6 +210,7 @@ def _split(
         seeds=eval_seeds(cfg.env)[: cfg.eval_episodes],
         max_lag=cfg.max_lag,
         judged_in=None if cfg.reward == SPARSE or cfg.port == "ros" else make_env(cfg.env),
+        norm=norm,
         has_own_learner=cfg.own_learner,
         nice=_LEARNER_NICE if cfg.port == "ros" else 0,
     )

@@ -19,7 +19,7 @@ from robot_rl.learn.bc import BCCfg
 from robot_rl.learn.carry_over import CarryOverCfg
 from robot_rl.learn.eyesight import EyesightCfg
 from robot_rl.learn.methods import WITHOUT_BASE, ResidualCfg, baseline
-from robot_rl.learn.reward_source import RewardCfg
+from robot_rl.learn.reward_cfg import RewardCfg
 from robot_rl.policy.saved import CONFIG_FILE
 from robot_rl.replay.trajectory import Trajectory
 from robot_rl.reward.retraining import RetrainCfg
@@ -96,10 +96,10 @@ class Cfg:
                 f"eval_episodes is {self.eval_episodes} and videos {self.videos}, "
                 "but must be at least 1 and 0."
             )
-        if self.pretrained is not None and (self.base is not None or self.engine == "split"):
+        if self.pretrained is not None and self.base is not None:
             raise ConfigError(
-                f"from is '{self.pretrained}', which brings its own base and is learned on from "
-                "in one process: leave out --base, and give --engine inline."
+                f"base is '{self.base}', but from is '{self.pretrained}', which brings its own "
+                "base: leave out --base."
             )
         if self.pretrained is not None and self.method in WITHOUT_BASE:
             raise ConfigError(
@@ -157,7 +157,7 @@ def preset(arguments: Sequence[str]) -> Cfg:
     if asked.port != "ros":
         return Cfg(env=tyro.MISSING, learn=learn)
     # A robot goes on while another process learns, and its evaluations take its own time.
-    engine = "inline" if asked.pretrained or asked.undo else "split"
+    engine = "inline" if asked.undo else "split"
     robot = {"engine": engine, "max_lag": None, "eval_episodes": 20, "videos": 0}
     return Cfg(env=tyro.MISSING, learn=learn, **robot)
 
