@@ -98,16 +98,16 @@ class BarCfg:
 
     demo_quantile: float = 0.1
     """Share of successes that may be missed for safety's sake."""
+    near_miss_quantile: float = 0.5
+    """Which near miss counts, from the mildest (0) to the worst (1)."""
     nearness: float = 0.5
-    """Place on the way from failures (0) to successes (1), in logits."""
+    """Place on the way from failures and near misses (0) to successes (1), in logits."""
     least: float = 0.5
-    """Least probability of success, as calibrated."""
-    own_least: float = 0.5
-    """Least probability of success as the model itself gives it, before calibration."""
+    """Lowest threshold."""
 
     def __post_init__(self) -> None:
         """Refuse a place that is none."""
-        for name in ("demo_quantile", "nearness", "least", "own_least"):
+        for name in ("demo_quantile", "near_miss_quantile", "nearness", "least"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ConfigError(f"detector: {name} is {value}, but must be within 0 and 1.")
 
@@ -229,10 +229,9 @@ def fit_detector(
     stretch short of success holds to what all but a few of the successes hold. If some such
     stretch looks better than a success, it lies just above that.
 
-    The farther off the known failures, the less they say of a near miss, and half-way to them lies
-    low: on the peg, where the model still gave one in a hundred and every second near miss passed.
-    Calibration has seen no more of what lies between. So success must also be as likely as not by
-    the model's own word.
+    The farther off known failures are, the less they say of a near miss, and the lower half-way to
+    them: on the peg every second one passed. But a success passes by its own near misses, for who
+    stops there holds its score. So the bar lies half-way from a typical one's best undone frame.
 
     Of n stretches none passes, so another one of their kind does with a chance of 1 / (n + 1) at
     most (split conformal prediction): `most_false`. It says nothing of other kinds, which is why
@@ -250,18 +249,23 @@ def fit_detector(
     if not any(item.success for item in evidence):
         raise DataError("detector: no success to anchor the threshold to. Give demonstrations.")
     calibrator = _calibrated(evidence)
-    good, bad = [], []
+    good, bad, near = [], [], []
     for item in evidence:
         score = np.where(item.estimate.valid, calibrator(item.estimate.success), 0.0)
         score = np.nan_to_num(score)
         if item.success:
             good.append(_best_held(score, item.query.stamps_s, cfg.hold_s))
         early = np.where(item.done == 0, score, 0.0)
+        if item.success:
+            near.append(early.max())
         bad.append(_best_held(early, item.query.stamps_s, cfg.hold_s))
     anchor, worst = logit(np.quantile(good, bar.demo_quantile)), logit(max(bad))
-    between = worst + max(bar.nearness * (anchor - worst), _ABOVE_FAILURES)
-    least = max(bar.least, float(calibrator(bar.own_least)))
-    threshold = float(np.clip(1 / (1 + np.exp(-between)), least, 1 - 1e-6))
+    missed = logit(np.quantile(near, bar.near_miss_quantile))
+    between = max(
+        worst + max(bar.nearness * (anchor - worst), _ABOVE_FAILURES),
+        missed + bar.nearness * (anchor - missed),
+    )
+    threshold = float(np.clip(1 / (1 + np.exp(-between)), bar.least, 1 - 1e-6))
     passed = int((np.array(bad) >= threshold).sum())
     most_false = (passed + 1) / (len(bad) + 1)
     return replace(cfg, calibrator=calibrator, threshold=threshold, most_false=most_false)
