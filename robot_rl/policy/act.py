@@ -7,18 +7,16 @@ no dropout, and the variational style latent optional (off: a residual wants a r
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robot_rl.errors import ConfigError, NonFiniteError
+from robot_rl.errors import ConfigError
 from robot_rl.policy.base import Observation
-from robot_rl.policy.encoders import PatchEncoder, camera_images
-from robot_rl.policy.module_arrays import built_with_seed, load_module, module_arrays
-from robot_rl.policy.normalise import Normaliser, state_vector
+from robot_rl.policy.encoders import PatchEncoder
+from robot_rl.policy.module_policy import ModulePolicy
 from robot_rl.types import F32
 
 __all__ = ["ACTCfg", "ACTPolicy"]
@@ -98,25 +96,14 @@ class _Transformer(nn.Module):
         return self.head(self.decoder(self.query.expand(len(state), -1, -1), memory))
 
 
-class ACTPolicy:
+class ACTPolicy(ModulePolicy[ACTCfg, _Transformer]):
     """A chunk from one look at state and cameras; the same observation gives the same chunk."""
 
     kind: ClassVar[str] = "act"
+    cfg_type: ClassVar[type[ACTCfg]] = ACTCfg
 
-    def __init__(self, cfg: ACTCfg, norm: Normaliser, *, seed: int) -> None:
-        self.cfg = cfg
-        self.norm = norm
-        self.net = built_with_seed(
-            lambda: _Transformer(cfg, norm.state_dim, norm.action_dim), seed
-        ).eval()
-
-    @property
-    def chunk(self) -> int:
-        """Actions that one plan holds; all are executed."""
-        return self.cfg.chunk
-
-    def reset(self) -> None:
-        """Nothing is remembered between plans."""
+    def _module(self, seed: int) -> _Transformer:
+        return _Transformer(self.cfg, self.norm.state_dim, self.norm.action_dim)
 
     @torch.no_grad()
     def act(self, obs: Observation) -> F32:
@@ -127,13 +114,8 @@ class ACTPolicy:
             UnknownNameError: The observation lacks a camera.
             NonFiniteError: The observation or the plan holds NaN or infinity.
         """
-        state = torch.from_numpy(self.norm.state(state_vector(obs, self.norm.state_dim)))[None]
-        images = camera_images(obs, [name for name, _, _ in self.cfg.cameras])
-        unit = self.net(state, images, state.new_zeros(1, self.cfg.latent))[0].numpy()
-        plan = self.norm.from_unit(unit)
-        if not np.isfinite(plan).all():
-            raise NonFiniteError("ACT: plan", "NaN or inf", "Train the policy again.")
-        return plan
+        state, images = self._look(obs)
+        return self._plans(self.net(state, images, state.new_zeros(1, self.cfg.latent))[0].numpy())
 
     def loss(
         self,
@@ -153,24 +135,3 @@ class ACTPolicy:
             divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1).mean()
         off = (self.net(state, images, latent) - unit).abs().mean(2)
         return (off * mask).sum() / mask.sum() + self.cfg.kl_weight * divergence
-
-    def config(self) -> dict[str, Any]:
-        """What `restore` needs beside the arrays; JSON-able."""
-        return asdict(self.cfg)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All numbers of the policy by name."""
-        return {**module_arrays(self.net), **self.norm.arrays()}
-
-    @classmethod
-    def restore(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> "ACTPolicy":
-        """The policy that had this `config` and these `arrays`.
-
-        Raises:
-            CheckpointError: Arrays and config disagree.
-        """
-        cameras = tuple((str(n), int(h), int(w)) for n, h, w in config["cameras"])
-        cfg = ACTCfg(**{**config, "cameras": cameras})
-        policy = cls(cfg, Normaliser.from_arrays(arrays), seed=0)
-        load_module(policy.net, arrays)
-        return policy

@@ -9,18 +9,17 @@ follow it. Every sample stays on the support of the demonstrations: candidates f
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robot_rl.errors import ConfigError, NonFiniteError
+from robot_rl.errors import ConfigError
 from robot_rl.policy.base import Observation
-from robot_rl.policy.encoders import PatchEncoder, camera_images
-from robot_rl.policy.module_arrays import built_with_seed, load_module, module_arrays
-from robot_rl.policy.normalise import Normaliser, state_vector
+from robot_rl.policy.encoders import PatchEncoder
+from robot_rl.policy.module_policy import ModulePolicy
 from robot_rl.types import F32
 
 __all__ = ["FlowCfg", "FlowPolicy"]
@@ -85,28 +84,16 @@ class _Velocity(nn.Module):
         return self.head(hidden)
 
 
-class FlowPolicy:
+class FlowPolicy(ModulePolicy[FlowCfg, _Velocity]):
     """Chunks by flow matching. `act` starts from no noise: repeatable, and near the middle."""
 
     kind: ClassVar[str] = "flow"
+    cfg_type: ClassVar[type[FlowCfg]] = FlowCfg
 
-    def __init__(self, cfg: FlowCfg, norm: Normaliser, *, seed: int) -> None:
-        self.cfg = cfg
-        self.norm = norm
-        plan_dim = cfg.chunk * norm.action_dim
+    def _module(self, seed: int) -> _Velocity:
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(cfg.proposals, plan_dim, generator=generator)
-        self.net = built_with_seed(
-            lambda: _Velocity(cfg, norm.state_dim, plan_dim, noise), seed
-        ).eval()
-
-    @property
-    def chunk(self) -> int:
-        """Actions that one plan holds; all are executed."""
-        return self.cfg.chunk
-
-    def reset(self) -> None:
-        """Nothing is remembered between plans."""
+        noise = torch.randn(self.cfg.proposals, self._plan_dim, generator=generator)
+        return _Velocity(self.cfg, self.norm.state_dim, self._plan_dim, noise)
 
     def act(self, obs: Observation) -> F32:
         """The plan (chunk, a) that flows from zero noise; see `sample` for what it raises."""
@@ -134,17 +121,12 @@ class FlowPolicy:
     @torch.no_grad()
     def _flow(self, obs: Observation, plan: Tensor) -> F32:
         """Follow the velocity from noise (n, plan_dim) to plans (n, chunk, a)."""
-        state = torch.from_numpy(self.norm.state(state_vector(obs, self.norm.state_dim)))[None]
-        images = camera_images(obs, [name for name, _, _ in self.cfg.cameras])
+        state, images = self._look(obs)
         seen = self.net.look(state, images).expand(len(plan), -1)
         for step in range(self.cfg.euler_steps):
             time = plan.new_full((len(plan), 1), step / self.cfg.euler_steps)
             plan = plan + self.net(seen, plan, time) / self.cfg.euler_steps
-        unit = plan.reshape(len(plan), self.cfg.chunk, -1).numpy()
-        plans = self.norm.from_unit(unit)
-        if not np.isfinite(plans).all():
-            raise NonFiniteError("flow: plan", "NaN or inf", "Train the policy again.")
-        return plans
+        return self._plans(plan.reshape(len(plan), self.cfg.chunk, -1).numpy())
 
     def loss(
         self,
@@ -163,24 +145,3 @@ class FlowPolicy:
         time = torch.rand(len(goal), 1, generator=generator).to(goal.device)
         velocity = self.net(self.net.look(state, images), start.lerp(goal, time), time)
         return (velocity - (goal - start)).square().mean()
-
-    def config(self) -> dict[str, Any]:
-        """What `restore` needs beside the arrays; JSON-able."""
-        return asdict(self.cfg)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All numbers of the policy by name."""
-        return {**module_arrays(self.net), **self.norm.arrays()}
-
-    @classmethod
-    def restore(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> "FlowPolicy":
-        """The policy that had this `config` and these `arrays`.
-
-        Raises:
-            CheckpointError: Arrays and config disagree.
-        """
-        cameras = tuple((str(n), int(h), int(w)) for n, h, w in config["cameras"])
-        cfg = FlowCfg(**{**config, "cameras": cameras})
-        policy = cls(cfg, Normaliser.from_arrays(arrays), seed=0)
-        load_module(policy.net, arrays)
-        return policy

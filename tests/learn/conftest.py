@@ -11,7 +11,7 @@ from robot_rl.policy.base import BasePolicy
 from robot_rl.policy.queue import ChunkQueue
 from robot_rl.replay.trajectory import Trajectory
 
-sys.path.insert(0, str(Path(__file__).parent))  # for point_env
+sys.path.insert(0, str(Path(__file__).parent))  # for its neighbours
 
 
 def _demonstration(seed: int) -> Trajectory:

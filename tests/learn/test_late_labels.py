@@ -5,7 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from robot_rl.learn.late_labels import LateLabels, LivedEpisode, Reel
+from robot_rl.learn.late_labels import LateLabels, Reel
+from robot_rl.learn.lived import LivedEpisode
 from robot_rl.reward.detector import DetectorCfg, SuccessDetector
 from robot_rl.reward.judge import Judge
 from robot_rl.reward.labeler import LabelerCfg

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from point_env import PointEnv, aiming
@@ -13,7 +14,8 @@ from robot_rl.learn.chooser import ChooserCfg
 from robot_rl.learn.late_labels import Reel
 from robot_rl.learn.methods import ResidualCfg
 from robot_rl.learn.residual import ResidualLearner
-from robot_rl.learn.reward_source import RewardCfg, RewardSource
+from robot_rl.learn.reward_cfg import RewardCfg
+from robot_rl.learn.reward_source import RewardSource
 from robot_rl.learn.rollout import PolicyDriver, run_episode
 from robot_rl.learn.run import RunFolder
 from robot_rl.learn.watched import WatchedEnv
@@ -392,3 +394,81 @@ def test_a_slow_judge_is_not_waited_for_and_counts_when_it_has_spoken(demos):
     done = learner.replay.sample(200, 0.0, learner.rng)
     assert (done.discount == 0).any() and (done.reward > 0).any()
     source.close()
+
+
+class Looking(Thinking):
+    """Judges pictures, and these alone: they are bright where the point is at its goal."""
+
+    cameras = ("front",)
+
+    def score(self, queries):
+        assert self.may_speak.wait(20.0)
+        return [self._look(query) for query in queries]
+
+    def _look(self, query):
+        if "front" not in query.frames:
+            who = {"model_id": self.model_id, "version": self.version}
+            return ProgressEstimate.invalid(len(query), **who)
+        bright = query.frames["front"].mean((1, 2, 3)).astype(np.float32) / 255
+        return ProgressEstimate(
+            progress=bright,
+            success=bright,
+            sigma=np.zeros_like(bright),
+            valid=np.ones(len(bright), bool),
+            model_id=self.model_id,
+            version=self.version,
+        )
+
+
+class Filmed(gym.ObservationWrapper):
+    """The point as the judge sees it."""
+
+    def observation(self, observation):
+        shade = 250 if self.env.is_there() else 5
+        return {"state": observation, "front": np.full((4, 4, 3), shade, np.uint8)}
+
+
+class Unseeing(gym.ObservationWrapper):
+    """What the learner sees of that."""
+
+    observation_space = PointEnv.observation_space
+
+    def observation(self, observation):
+        return observation["state"]
+
+
+def filmed(demos, folder, *, resume=False):
+    """A learner whose judge looks at pictures, and is silent until it may speak."""
+    judge = judge_by(Looking())
+    watching = WatchedEnv(Filmed(point_env()), Reel(judge), horizon=HORIZON)
+    source = RewardSource(RewardCfg(late=True), judge, watch=watching.watch, folder=folder / "j")
+    cfg = small(candidates=("base", "residual"))
+    run = RunFolder.create(folder / "run", {}, resume=resume)
+    env, base = Unseeing(watching), CallablePolicy(aiming())
+    return ResidualLearner(cfg, env, base, demos, run=run, reward=source)
+
+
+def live(learner, count):
+    for _ in range(count):
+        episode = learner.collect(learner.env, step=learner.step, episode=learner.episode)
+        learner.absorb(episode)
+
+
+def test_a_killed_run_hears_of_all_pictures_that_its_slow_judge_had_not_yet_seen(demos, tmp_path):
+    killed = filmed(demos, tmp_path)
+    killed.reward.judge.model.may_speak.clear()
+    live(killed, 3)
+    killed.save()
+    again = filmed(demos, tmp_path, resume=True)
+    again.reward.judge.model.may_speak.clear()
+    assert again.resume() and len(again.reward._lived) == 3 and again.successes == []
+    again.reward.judge.model.may_speak.set()
+    assert again.reward._late.wait_idle(20.0)
+    live(again, 1)
+    assert not any(lived.pending for lived in list(again.reward._lived)[:3])
+    assert len(again.successes) >= 3 and again.evidence.records["base"].trials >= 3
+    first = again.replay.first_own
+    assert np.isfinite(again.reward.arrays()["phi"][first : first + killed.step]).all()
+    for one in (killed, again):
+        one.reward.judge.model.may_speak.set()
+        one.reward.close()

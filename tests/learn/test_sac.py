@@ -5,51 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from toy_batch import ACTION, DIM, batch, normaliser
 
 from robot_rl.errors import ConfigError
 from robot_rl.learn.candidates import ResidualDriver
 from robot_rl.learn.sac import LOG_STD_RANGE, SAC, SACCfg, squash
 from robot_rl.policy.callable import CallablePolicy
 from robot_rl.policy.layers import layer_views
-from robot_rl.policy.normalise import Normaliser
 from robot_rl.policy.queue import ChunkQueue
 from robot_rl.policy.residual import ResidualPolicy
 from robot_rl.policy.saved import load_policy, save_policy
-from robot_rl.replay.buffer import Batch
-
-DIM, ACTION = 3, 2
 
 
 def agent(scale=0.5, seed=0, **changes):
-    rng = np.random.default_rng(0)
-    span = np.array([[-1.0] * ACTION, [1.0] * ACTION], np.float32)
-    norm = Normaliser.fit(rng.standard_normal((100, DIM)).astype(np.float32), span)
-    return SAC(SACCfg(**{"width": 32, **changes}), norm, scale=scale, seed=seed)
-
-
-def batch(count=16, seed=0, **changes):
-    rng = np.random.default_rng(seed)
-
-    def normal(*shape):
-        return rng.standard_normal(shape).astype(np.float32)
-
-    return replace(
-        Batch(
-            state=normal(count, DIM),
-            base=np.clip(normal(count, ACTION), -1, 1),
-            phase=rng.random((count, 1), np.float32),
-            executed=np.clip(normal(count, ACTION), -1, 1),
-            reward=np.zeros(count, np.float32),
-            discount=np.full(count, 0.97, np.float32),
-            next_state=normal(count, DIM),
-            next_base=np.clip(normal(count, ACTION), -1, 1),
-            next_phase=rng.random((count, 1), np.float32),
-            row=np.zeros(count, np.int64),
-            next_row=np.zeros(count, np.int64),
-            to_go=np.zeros(count, np.float32),
-        ),
-        **changes,
-    )
+    return SAC(SACCfg(**{"width": 32, **changes}), normaliser(), scale=scale, seed=seed)
 
 
 def network(stacked, flat, x):

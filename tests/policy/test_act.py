@@ -60,5 +60,5 @@ def test_bad_sizes_observations_and_weights_are_refused():
         policy.act(STATE[:3])
     with torch.no_grad():
         policy.net.head.bias.fill_(float("nan"))
-    with pytest.raises(NonFiniteError, match="ACT: plan"):
+    with pytest.raises(NonFiniteError, match="act: plan"):
         policy.act(STATE)
