@@ -164,11 +164,11 @@ def load_config(path: Path, cls: type[T]) -> T:
     return from_plain(cls, data)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text`, so that a reader or a crash sees the old file or the new one."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace `path` by `content`: a reader or a crash sees the old file or the new one."""
     part = Path(f"{path}.{os.getpid()}.part")
-    with part.open("w") as file:
-        file.write(text)
+    with part.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)

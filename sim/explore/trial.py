@@ -3,9 +3,6 @@
 explore:   believed twins → motion → **measurement** → fit → posterior → task policy
 """
 
-import io
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +19,7 @@ from sim.explore.rehearsal import Rehearsal
 from sim.identify.fit import fit_residuals
 from sim.identify.least_squares import LeastSquaresCfg
 from sim.identify.posterior import Posterior
+from sim.sealed import load_sealed, save_sealed
 from sim.twin import Start
 
 __all__ = ["FIT", "FORMAT", "Trial", "execute", "fit_trials", "load_trial", "start_of"]
@@ -73,23 +71,8 @@ class Trial:
         Raises:
             DataError: The file cannot be written.
         """
-        head = {
-            "format": FORMAT,
-            "probe": self.probe,
-            "joints": dict(self.joints),
-            "facts": dict(self.facts),
-            "hash": self.hash,
-        }
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, head=np.array(json.dumps(head)), **self._arrays())  # type: ignore[arg-type]
-        part = Path(f"{path}.{os.getpid()}.part")
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(buffer.getvalue())
-            part.replace(path)
-        except OSError as error:
-            raise DataError(f"cannot save a trial at {path}: {error.strerror}.") from error
-        return self.hash
+        head = {"probe": self.probe, "joints": dict(self.joints), "facts": dict(self.facts)}
+        return save_sealed(path, self, head, self._arrays(), version=FORMAT)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         poses = {f"pose.{name}": pose for name, pose in self.poses.items()}
@@ -103,23 +86,14 @@ def load_trial(path: Path) -> Trial:
     Raises:
         DataError: The file is missing, damaged, edited, or of another format.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            head = json.loads(str(file["head"]))
-            arrays = {name: file[name] for name in file.files if name != "head"}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"{path} is no trial that can be read: {error}.") from error
-    if head.get("format") != FORMAT:
-        raise DataError(
-            f"{path} has format {head.get('format')!r}, but this robot_rl reads {FORMAT}."
-        )
+    return load_sealed(path, "trial", _from_file, version=FORMAT)
+
+
+def _from_file(head: dict[str, Any], arrays: dict[str, np.ndarray]) -> Trial:
     poses = {n.removeprefix("pose."): a for n, a in arrays.items() if n.startswith("pose.")}
     rest = {name: array for name, array in arrays.items() if not name.startswith("pose.")}
     joints, facts = head["joints"], head["facts"]
-    found = Trial(probe=head["probe"], poses=poses, joints=joints, facts=facts, **rest)
-    if found.hash != head["hash"]:
-        raise DataError(f"{path} was edited: its hash is {found.hash}, it says {head['hash']}.")
-    return found
+    return Trial(probe=head["probe"], poses=poses, joints=joints, facts=facts, **rest)
 
 
 def execute(

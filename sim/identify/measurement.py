@@ -7,9 +7,6 @@ bag; afterwards nobody can tell which. A channel is a joint [rad] or a gripper's
 like its drive.
 """
 
-import io
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +18,7 @@ import numpy as np
 from robot_rl.config import config_hash, to_plain
 from robot_rl.errors import DataError, NonFiniteError, ShapeError, UnknownNameError
 from robot_rl.types import F64
+from sim.sealed import load_sealed, save_sealed
 
 __all__ = ["FORMAT", "Measurement", "estimate_noise", "load_measurement"]
 
@@ -129,22 +127,11 @@ class Measurement:
             DataError: The file cannot be written.
         """
         head = {
-            "format": FORMAT,
             "channels": list(self.channels),
             "source": self.source,
             "facts": to_plain(dict(self.facts)),
-            "hash": self.hash,
         }
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, head=np.array(json.dumps(head)), **self._arrays())  # type: ignore[arg-type]
-        part = Path(f"{path}.{os.getpid()}.part")
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(buffer.getvalue())
-            part.replace(path)
-        except OSError as error:
-            raise DataError(f"cannot save a measurement at {path}: {error.strerror}.") from error
-        return self.hash
+        return save_sealed(path, self, head, self._arrays(), version=FORMAT)
 
     def _arrays(self) -> dict[str, F64]:
         every = {
@@ -218,25 +205,13 @@ def load_measurement(path: Path) -> Measurement:
     Raises:
         DataError: The file is missing, damaged, edited, or of another format.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            head = json.loads(str(file["head"]))
-            arrays = {name: file[name] for name in file.files if name != "head"}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"{path} is no measurement that can be read: {error}.") from error
-    if head.get("format") != FORMAT:
-        raise DataError(
-            f"{path} has format {head.get('format')!r}, but this robot_rl reads {FORMAT}."
-        )
-    found = Measurement(
+    return load_sealed(path, "measurement", _from_file, version=FORMAT)
+
+
+def _from_file(head: dict[str, Any], arrays: dict[str, np.ndarray]) -> Measurement:
+    return Measurement(
         channels=tuple(head["channels"]), source=head["source"], facts=head["facts"], **arrays
     )
-    if found.hash != head["hash"]:
-        raise DataError(
-            f"{path} was edited: its content has hash {found.hash}, it says {head['hash']}. "
-            "Record again."
-        )
-    return found
 
 
 def estimate_noise(samples: F64) -> F64:
