@@ -17,7 +17,8 @@ import numpy as np
 from robot_rl.apps.reward.data import instruction_of, lessons
 from robot_rl.errors import ConfigError, DataError
 from robot_rl.learn.late_labels import Reel
-from robot_rl.learn.reward_source import RewardCfg, RewardSource
+from robot_rl.learn.reward_cfg import RewardCfg
+from robot_rl.learn.reward_source import RewardSource
 from robot_rl.learn.watched import WatchedEnv, horizon_of, truth_of
 from robot_rl.replay.trajectory import Trajectory
 from robot_rl.reward.corpus import Lesson

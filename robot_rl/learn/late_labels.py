@@ -3,36 +3,31 @@
 learning:  **episode → (a thread: progress model)** → verdict and potentials → replay → agent
 
 A judge that takes seconds cannot end an episode; it runs to its time-out or a person's word, and
-counts for nothing until the judge has spoken. Images are kept in memory until then, no longer.
+counts for nothing until the judge has spoken. Images are kept in memory until then, no longer;
+for a run that is killed meanwhile they lie on disk (`films.py`).
 """
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from robot_rl.errors import DataError
+from robot_rl.learn.films import Films
+from robot_rl.learn.lived import LivedEpisode
 from robot_rl.reward.episodes import RecordedEpisode, query_of
 from robot_rl.reward.judge import Judge
 from robot_rl.reward.labeler import AsyncLabeler, LabelerCfg
 from robot_rl.reward.potentials import FramePotentials
 from robot_rl.reward.progress import ProgressEstimate
-from robot_rl.types import F64
 
-__all__ = ["LateLabels", "LateVerdict", "LivedEpisode", "Reel"]
+__all__ = ["LateLabels", "LateVerdict", "Reel"]
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LivedEpisode:
-    """An own episode as a judge sees it: see `RecordedEpisode`."""
-
-    obs: Mapping[str, np.ndarray]
-    t_s: F64
-    success: bool | None = None
-    attrs: Mapping[str, Any] = field(default_factory=dict)
+logger = logging.getLogger(__name__)
 
 
 class Reel:
@@ -126,17 +121,43 @@ class LateLabels:
     Args:
         judge: May be slow, remote, or gone for a while.
         cfg: How closely episodes are looked at.
+        films: Where what waits is kept for a run that is killed; None loses it then.
     """
 
-    def __init__(self, judge: Judge, cfg: LabelerCfg | None = None) -> None:
-        self._judge, self._desk = judge, _Desk()
+    def __init__(
+        self, judge: Judge, cfg: LabelerCfg | None = None, *, films: Films | None = None
+    ) -> None:
+        self._judge, self._desk, self._films = judge, _Desk(), films
         self._done: deque[LateVerdict] = deque()
         self._labeler = AsyncLabeler(
             self._desk, judge.model, cfg or LabelerCfg(), on_label=self._label
         ).start()
 
     def submit(self, episode: int, recorded: RecordedEpisode) -> None:
-        """Have an episode judged; returns at once."""
+        """Have an episode judged; returns once it is safe."""
+        if self._films is not None:
+            self._films.put(episode, recorded)
+        self._show(episode, recorded)
+
+    def submit_again(self, episodes: Sequence[int]) -> None:
+        """Have these judged, which were submitted before the run was killed.
+
+        What is no longer there, or damaged, stays open, and is said in the log.
+        """
+        if self._films is None:
+            return
+        for episode in episodes:
+            try:
+                self._show(episode, self._films.read(episode, self._judge.task))
+            except DataError as error:
+                logger.warning("%s", error)
+
+    def checkpoint(self, waiting: Sequence[int]) -> None:
+        """Keep what a checkpoint in which these episodes wait needs, and let older ones go."""
+        if self._films is not None:
+            self._films.checkpoint(waiting)
+
+    def _show(self, episode: int, recorded: RecordedEpisode) -> None:
         name = f"ep_{episode:08d}"
         self._desk.put(name, recorded)
         self._labeler.submit(name)

@@ -3,88 +3,39 @@
 learning:  episode → **verdict, potentials** → replay → **reward, when sampled** → residual agent
 
 The primary reward is 1 where the judge's detector, or a person, saw success. The auxiliary reward
-is made of potentials that lie beside the replay, row by row, with version and validity, and is
-worked out when a batch is sampled; how much it counts is decided by what has succeeded
-(`alignment.py`). After the judge has been trained again, all that was lived through is judged
-again. Read downwards: an episode comes in, a batch goes out, the judge learns, the checkpoint.
+is made of potentials when a batch is sampled (`auxiliary.py`); how much it counts is decided by
+what has succeeded (`alignment.py`). After the judge has been trained again, all that was lived
+through is judged again. Read downwards: an episode comes in, a batch goes out, the judge learns,
+the checkpoint.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from robot_rl.errors import CheckpointError, ConfigError
-from robot_rl.learn.late_labels import LateLabels, LivedEpisode, Reel
+from robot_rl.learn.auxiliary import AuxiliaryReward
+from robot_rl.learn.films import Films
+from robot_rl.learn.late_labels import LateLabels, Reel
+from robot_rl.learn.lived import Ledger, Lived
+from robot_rl.learn.reward_cfg import RewardCfg
+from robot_rl.learn.verdicts import with_verdict
 from robot_rl.replay.buffer import Batch
 from robot_rl.replay.mixing import MixedReplay
 from robot_rl.replay.trajectory import Trajectory
-from robot_rl.reward.alignment import AlignmentCfg, alignment_of
+from robot_rl.reward.alignment import alignment_of
 from robot_rl.reward.corpus import Lesson
 from robot_rl.reward.detector import HUMAN
 from robot_rl.reward.episodes import RecordedEpisode
 from robot_rl.reward.judge import Judge, Watch
-from robot_rl.reward.potentials import UNLABELLED, FramePotentials, PotentialTable
+from robot_rl.reward.potentials import FramePotentials
 from robot_rl.reward.retraining import Retrainer, is_trusted
-from robot_rl.reward.shaping import NaiveShaper, PotentialShaper, ShapingCfg
 
-__all__ = ["Lived", "RewardCfg", "RewardSource"]
+__all__ = ["RewardSource"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class RewardCfg:
-    """How a judge's word becomes a reward."""
-
-    auxiliary: Literal["potential", "none", "naive"] = "potential"
-    """What is paid beside success: potentials, nothing, or the plain difference of progress."""
-    shaping: ShapingCfg = field(default_factory=ShapingCfg)
-    """How much progress pays."""
-    alignment: AlignmentCfg = field(default_factory=AlignmentCfg)
-    """How own episodes decide whether progress can be trusted."""
-    late: bool = False
-    """Judge episodes in a thread once they are over: for judges that take longer than a step. They
-    then end by time-out, or by a person's word."""
-    ask_every: int = 0
-    """Of every so many episodes a person (in the twin: the task) is asked how it ended; 0: none.
-    What was asked is the only thing that the judge is trained on again."""
-
-
-@dataclass(kw_only=True)
-class Lived:
-    """An own episode: its rows in the replay, and what is held of it.
-
-    Attributes:
-        start, stop: Rows of `MixedReplay.own`, the last observation included.
-        behaviour, noisy: Who acted, and whether otherwise than it would be deployed.
-        success: The verdict in force.
-        stopped: Whether it ended by a safety stop.
-        source: Who gave the verdict, see `Verdict.label_source`.
-        seen: Whether the judge itself ended it as a success, so that it ends where it was done.
-        uuid: Of the record in a store, if there is one.
-        score: How near to success the judge of that time saw it, if it is learned from.
-        judged: Share of its frames that the judge could say something about.
-        pending: Whether the judge has yet to speak.
-    """
-
-    start: int
-    stop: int
-    behaviour: str
-    noisy: bool
-    success: bool
-    stopped: bool
-    source: str
-    seen: bool = False
-    uuid: str = ""
-    score: float | None = None
-    judged: float = 0.0
-    pending: bool = False
-
-    @property
-    def rows(self) -> slice:
-        """Its rows."""
-        return slice(self.start, self.stop)
+_FILMS = "films"
 
 
 class RewardSource:
@@ -97,7 +48,8 @@ class RewardSource:
             None if episodes come from elsewhere.
         shown: The demonstrations as the judge sees them, with images where it looks at some.
         retrainer: Trains the judge again on what was asked; None leaves it as it is.
-        folder: Where retrained judges are kept, so that a resumed run finds them.
+        folder: Where retrained judges are kept, and what a slow one has yet to see, so that a
+            resumed run finds them.
 
     Attributes:
         judge: In force now.
@@ -123,24 +75,19 @@ class RewardSource:
             )
         self.cfg, self.judge, self.watch = cfg, judge, watch
         self._shown, self._retrainer, self._folder = shown, retrainer, folder
-        self._late = LateLabels(judge) if isinstance(watch, Reel) else None
-        self._lived: list[Lived] = []
-        self._unknown: list[float] = []  # share of transitions without a potential, by batch
+        films = None if folder is None else Films(folder / _FILMS)
+        self._late = LateLabels(judge, films=films) if isinstance(watch, Reel) else None
         self.trust = 1.0
         self.facts: dict[str, Any] = {}
 
     def begin(self, replay: MixedReplay, demos: Sequence[Trajectory]) -> tuple[float, float]:
         """Judge the demonstrations; returns the bounds of values."""
-        capacity = replay.first_own + replay.own.capacity
         self._replay, self._demos = replay, list(demos)
         self._shown = demos if self._shown is None else self._shown
-        self._table = PotentialTable(capacity)
-        self._stamps_s = np.zeros(replay.own.capacity)
-        shaping, discount = self.cfg.shaping, replay.own.discount
-        is_naive = self.cfg.auxiliary == "naive"
-        self._shaper = NaiveShaper(shaping, discount) if is_naive else PotentialShaper(shaping)
+        self._auxiliary = AuxiliaryReward(self.cfg, replay)
+        self._lived = Ledger(replay.own)
         self._judge_demos()
-        return (0.0, 1.0) if self.cfg.auxiliary == "none" else self._shaper.bounds
+        return self._auxiliary.bounds
 
     def _judge_demos(self) -> None:
         """Potentials of demonstrations, which are successes because somebody showed them."""
@@ -150,40 +97,16 @@ class RewardSource:
             stop = start + len(demo) + 1
             if demo.success is not False:
                 self._replay.demos.correct(slice(start, stop), success=True, terminated=True)
-            self._table.write(start, self.judge.judge(shown)[0].carried())
+            self._auxiliary.write_demo(start, self.judge.judge(shown)[0])
             start = stop
 
     # An episode -------------------------------------------------------------------------------
 
     def judged(self, episode: Trajectory) -> Trajectory:
-        """The episode with the verdict and the reward of those who may say so.
-
-        A person's word, and what somebody was asked, overrules the judge. What the env itself
-        says of success is never looked at.
-        """
-        attrs = episode.attrs
-        source = str(attrs.get("label_source", ""))
-        is_judged = source.startswith("reward_model:")
-        said = bool(episode.success)
-        is_stopped = episode.terminated and not said
-        if self._is_asked() and attrs.get("true_success") is not None:
-            said, source = bool(attrs["true_success"]), "asked"
-        elif not (is_judged or source.startswith("human")):
-            verdict = self.judge.judge(episode)[1]
-            said, source = verdict.success, verdict.label_source
-        reward = np.zeros(len(episode), np.float32)
-        reward[-1] = said
-        return replace(
-            episode,
-            reward=reward,
-            terminated=said or is_stopped,
-            success=said,
-            attrs={**attrs, "label_source": source, "seen": is_judged and bool(episode.success)},
-        )
-
-    def _is_asked(self) -> bool:
+        """The episode with the verdict and the reward of those who may say so."""
         every = self.cfg.ask_every
-        return every > 0 and len(self._lived) % every == 0
+        is_asked = every > 0 and len(self._lived) % every == 0
+        return with_verdict(episode, self.judge, is_asked=is_asked)
 
     def kept(self, rows: slice, episode: Trajectory) -> list[Lived]:
         """Take note of an episode that `judged` returned and that lies in these own rows.
@@ -191,24 +114,12 @@ class RewardSource:
         Returns:
             Episodes that have been decided on since the last call.
         """
-        self._stamps_s[rows] = episode.t_s
-        lived = Lived(
-            start=rows.start,
-            stop=rows.stop,
-            behaviour=str(episode.attrs["behaviour"]),
-            noisy=bool(episode.attrs["noisy"]),
-            success=bool(episode.success),
-            stopped=episode.terminated and not episode.success,
-            source=str(episode.attrs["label_source"]),
-            seen=bool(episode.attrs["seen"]),
-            uuid=str(episode.attrs.get("uuid", "")),
-        )
-        self._lived.append(lived)
+        lived = self._lived.add(rows, episode)
         if isinstance(self.watch, Reel):
             self._submit(lived, self.watch.episode())
             decided = [*([] if lived.pending else [lived]), *self._settled()]
         else:
-            self._write(lived, self._seen(episode))
+            self._auxiliary.write(lived, self._seen(episode))
             decided = [lived]
         if self._retrainer is not None:
             self._learn(lived)
@@ -226,7 +137,7 @@ class RewardSource:
     def _submit(self, lived: Lived, seen: RecordedEpisode) -> None:
         """Let the slow judge look at an episode; until then its verdict is open, or a person's."""
         assert self._late is not None  # it has a reel
-        lived.pending = not is_trusted(lived.source)
+        lived.pending, lived.waits = not is_trusted(lived.source), True
         self._late.submit(len(self._lived) - 1, seen)
 
     def _settled(self) -> list[Lived]:
@@ -235,25 +146,20 @@ class RewardSource:
         decided = []
         for verdict in self._late.take():
             lived = self._lived[verdict.episode]
+            lived.waits = False
             if lived.pending:
                 lived.pending, lived.source = False, self.judge.label_source
-                self._decide(lived, success=verdict.success)
+                self._lived.decide(lived, success=verdict.success)
                 decided.append(lived)
-            self._write(lived, verdict.potentials)
+            self._auxiliary.write(lived, verdict.potentials)
         return decided
-
-    def _decide(self, lived: Lived, *, success: bool) -> None:
-        """Let another verdict be in force."""
-        lived.success = success and not lived.stopped
-        terminated = lived.success or lived.stopped
-        self._replay.own.correct(lived.rows, success=lived.success, terminated=terminated)
 
     def overrule(self, uuid: str, *, success: bool) -> None:
         """Take a person's word on a recorded episode, however late it comes."""
         for lived in self._lived:
             if lived.uuid == uuid and not lived.source.startswith(HUMAN):
                 lived.pending, lived.source = False, HUMAN
-                self._decide(lived, success=success)
+                self._lived.decide(lived, success=success)
                 if self._retrainer is not None:
                     self._teach(lived)
 
@@ -262,32 +168,20 @@ class RewardSource:
         if self._late is not None:
             self._late.close()
 
-    def _write(self, lived: Lived, potentials: FramePotentials) -> None:
-        label = np.full(len(potentials), UNLABELLED, np.int8)
-        label[-1] = lived.success
-        lived.judged = float(potentials.phi_valid.mean())
-        first = self._replay.first_own + lived.start
-        self._table.write(first, replace(potentials.carried(), success_label=label))
-
     def _align(self) -> None:
         """Decide anew how far progress is trusted."""
         count = self.cfg.alignment.episodes
         if count == 0 or self.cfg.auxiliary == "none":
             return
         latest = [lived for lived in self._lived if not lived.pending][-count:]
-        episodes = [(self._potential(lived), lived.success) for lived in latest]
+        episodes = [(self._auxiliary.potential(lived), lived.success) for lived in latest]
         found = alignment_of(episodes, self.cfg.alignment)
         self.trust = found.trust
         self.facts |= {"rises": round(found.rises, 4), "parts": round(found.parts, 4)}
 
-    def _potential(self, lived: Lived) -> np.ndarray:
-        """Potentials (T + 1,) of an own episode."""
-        rows = self._replay.first_own + np.arange(lived.start, lived.stop)
-        return self._table.read(rows).phi
-
     def _note(self, lived: Lived, episode: Trajectory) -> None:
         """What the log says about this episode's verdict."""
-        progress = float(self._potential(lived)[-1])
+        progress = float(self._auxiliary.potential(lived)[-1])
         self.facts |= {
             "label_source": lived.source,
             "judged": round(lived.judged, 4),
@@ -302,30 +196,22 @@ class RewardSource:
     @property
     def successes(self) -> list[list[int]]:
         """Own successes as the verdicts in force have it, as rows [start, stop)."""
-        return [[lived.start, lived.stop] for lived in self._lived if lived.success]
+        return self._lived.successes
 
     # A batch ----------------------------------------------------------------------------------
 
     def rewarded(self, batch: Batch, step: int) -> Batch:
         """The batch with the auxiliary reward on top, as of today's judge and trust."""
-        if self.cfg.auxiliary == "none":
-            return batch
-        gain, known = self._shaper.rewards(
-            self._table, batch.row, batch.next_row, batch.discount, step=step, trust=self.trust
-        )
-        self._unknown.append(1.0 - float(known.mean()))
-        owed = self._shaper.owed(self._table, batch.row, step=step, trust=self.trust)
-        return replace(batch, reward=batch.reward + gain, to_go=batch.to_go - owed)
+        return self._auxiliary.rewarded(batch, step, self.trust)
 
     def metrics(self) -> dict[str, float]:
         """Figures of the last episode, and of the batches since the last call."""
-        unknown, self._unknown = self._unknown, []
         found = {"judge/judged": self._lived[-1].judged} if self._lived else {}
         if (truth := self.facts.get("true_success")) is not None:
             found["judge/agrees"] = float(self._lived[-1].success == truth)
         if self.cfg.auxiliary != "none":
             found["reward/trust"] = self.trust
-        return found | ({"reward/unknown": float(np.mean(unknown))} if unknown else {})
+        return found | self._auxiliary.metrics()
 
     # The judge learns -------------------------------------------------------------------------
 
@@ -352,11 +238,7 @@ class RewardSource:
         lived.score = self._retrainer.add(self._lesson(lived), lived.source)
 
     def _lesson(self, lived: Lived) -> Lesson:
-        recorded = LivedEpisode(
-            obs={"state": self._replay.own.state[lived.rows].copy()},
-            t_s=self._stamps_s[lived.rows].copy(),
-            success=lived.success,
-        )
+        recorded = self._lived.recorded(lived)
         return Lesson(episode=recorded, task=self.judge.task, success=lived.success)
 
     def _install(self, judge: Judge) -> None:
@@ -368,24 +250,25 @@ class RewardSource:
         """New potentials for every row, and new verdicts where only a judge had spoken."""
         self._judge_demos()
         for lived in self._lived:
-            potentials, verdict = self.judge.judge(self._lesson(lived).episode)
+            potentials, verdict = self.judge.judge(self._lived.recorded(lived))
             if not is_trusted(lived.source):
                 lived.source = verdict.label_source
-                self._decide(lived, success=verdict.success)
-            self._write(lived, potentials)
+                self._lived.decide(lived, success=verdict.success)
+            self._auxiliary.write(lived, potentials)
 
     # The checkpoint ---------------------------------------------------------------------------
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a checkpoint keeps beside `state`."""
-        used = self._table.arrays(self._replay.rows)
-        return {**used, "stamps_s": self._stamps_s[: self._replay.own.rows].copy()}
+        return {**self._auxiliary.arrays(), **self._lived.arrays()}
 
     def state(self) -> dict[str, Any]:
-        """The JSON-able rest."""
+        """The JSON-able rest; what it needs no more is let go."""
+        if self._late is not None:
+            self._late.checkpoint(self._lived.waiting)
         return {
             "version": self.judge.model.version,
-            "lived": [asdict(lived) for lived in self._lived],
+            "lived": self._lived.state(),
             "trust": self.trust,
             "since": None if self._retrainer is None else self._retrainer.since,
             "news": None if self._retrainer is None else self._retrainer.news,
@@ -399,15 +282,11 @@ class RewardSource:
         """
         if state is None:
             raise CheckpointError("the run was begun without a judge. Go on without one.")
-        self._lived = [Lived(**kept) for kept in state["lived"]]
+        self._lived.load(arrays, state["lived"])
         self.trust = state["trust"]
-        stamps_s = arrays["stamps_s"]
-        self._stamps_s[: len(stamps_s)] = stamps_s
-        self._table.load_arrays(arrays)
-        for number, lived in enumerate(self._lived):
-            # What it saw in images has gone with the process; without, the replay has it all.
-            if lived.pending and self._late is not None and not self.judge.cameras:
-                self._late.submit(number, self._lesson(lived).episode)
+        self._auxiliary.load_arrays(arrays)
+        if self._late is not None:
+            self._late.submit_again(self._lived.waiting)
         if state["version"] != self.judge.model.version:
             if self._folder is None or self._retrainer is None:
                 raise CheckpointError(

@@ -40,7 +40,8 @@ from robot_rl.apps.threads import use_one_thread
 from robot_rl.config import config_hash, from_plain, to_plain, write_atomically
 from robot_rl.learn.record import RunRecord
 from robot_rl.learn.residual import ResidualLearner
-from robot_rl.learn.reward_source import RewardCfg, RewardSource
+from robot_rl.learn.reward_cfg import RewardCfg
+from robot_rl.learn.reward_source import RewardSource
 from robot_rl.learn.rollout import Driver
 from robot_rl.learn.run import RunFolder
 from robot_rl.policy.base import BasePolicy
