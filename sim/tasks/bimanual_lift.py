@@ -10,9 +10,10 @@ from robot_rl.control.franka import franka_arm
 from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
 from robot_rl.geometry import matrix_from_quat
-from robot_rl.types import F32, F64, ArmSpec, RobotSpec, RobotState
-from sim.arm import ArmLook, add_arm
+from robot_rl.types import F32, F64, ArmSpec, RobotState
+from sim.arm import add_arm
 from sim.scene import add_box, add_object, add_wrist_camera, empty_scene
+from sim.tasks.table import TableTwin
 from sim.tasks.tool import DOWN, grip, joints_at, pose, stack, tool, toward
 from sim.twin import Start
 
@@ -51,7 +52,7 @@ def _arm_at(name: str, y_m: float) -> ArmSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BimanualLiftTwin:
+class BimanualLiftTwin(TableTwin):
     """The task and what makes it hard.
 
     Attributes:
@@ -61,12 +62,9 @@ class BimanualLiftTwin:
         yaw_range_rad: Half range of the tray's yaw.
         lift_m: How high it must be lifted.
         level_rad: How level it must be held.
-        gain_spread, friction_spread: Half ranges of hidden drive gain and friction, about 1.
-        load_n: Half range of the hidden constant load on both hands, along each axis.
-        step_m: Motion of an action of 1.
-        horizon: Steps of an episode.
-        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
     """
+
+    tracked = ("tray",)
 
     name: str = "bimanual-lift"
     handle_half_m: float = 0.02
@@ -75,35 +73,17 @@ class BimanualLiftTwin:
     yaw_range_rad: float = 0.1
     lift_m: float = 0.08
     level_rad: float = 0.15
-    gain_spread: float = 0.2
-    friction_spread: float = 0.2
     load_n: float = 3.0
-    step_m: float = 0.015
     horizon: int = 120
-    arm_look: ArmLook = "primitives"
-
-    @cached_property
-    def robot(self) -> RobotSpec:
-        """See `Twin.robot`."""
-        arms = (_arm_at("left", _ARM_Y_M), _arm_at("right", -_ARM_Y_M))
-        return RobotSpec(name=f"{self.name} twin", arms=arms, tracked=("tray",))
 
     @cached_property
     def task(self) -> Task:
         """See `Twin.task`."""
-        return Task(
-            name=self.name,
-            instruction="Lift the tray with both arms.",
-            control_hz=20.0,
-            horizon=self.horizon,
-            hold_s=0.5,
-            features=self.features,
-            feature_dim=26,
-            achieved=self.achieved,
-            translation_step_m=self.step_m,
-            use_rotation=False,
-            fields=_FIELDS,
-        )
+        return self.describe("Lift the tray with both arms.", _FIELDS, use_gripper=True)
+
+    def arms(self) -> tuple[ArmSpec, ...]:
+        """Two of them, side by side."""
+        return (_arm_at("left", _ARM_Y_M), _arm_at("right", -_ARM_Y_M))
 
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
@@ -129,9 +109,7 @@ class BimanualLiftTwin:
             q_rad=np.concatenate([joints_at(arm, tip, DOWN) for arm, tip in arms]),
             gripper_m=np.full(2, 0.08),
             poses={"tray": pose(tray, rng.uniform(-1, 1) * self.yaw_range_rad)},
-            drive_gain=1 + rng.uniform(-1, 1) * self.gain_spread,
-            friction_gain=1 + rng.uniform(-1, 1) * self.friction_spread,
-            load_n=rng.uniform(-1, 1, 3) * self.load_n,
+            **self.hidden(rng),
         )
 
     def features(self, state: RobotState) -> F32:

@@ -1,18 +1,19 @@
 """Drawer: hook the closed fingers behind a handle and pull the drawer 15 cm open."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import ClassVar, cast
 
 import mujoco
 import numpy as np
 
-from robot_rl.control.franka import franka_arm
 from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
-from robot_rl.types import F32, F64, RobotSpec, RobotState
-from sim.arm import ArmLook, add_arm
+from robot_rl.types import F32, F64, RobotState
+from sim.arm import add_arm
 from sim.scene import add_box, add_fixture, add_wrist_camera, empty_scene
+from sim.tasks.table import TableTwin
 from sim.tasks.tool import DOWN, joints_at, pose, stack, tool, toward
 from sim.twin import Start
 
@@ -34,7 +35,7 @@ _FIELDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawerTwin:
+class DrawerTwin(TableTwin):
     """The task and what makes it hard.
 
     Attributes:
@@ -43,12 +44,10 @@ class DrawerTwin:
         start_height_m: Least and greatest height of the tool's start.
         cabinet_range_m: Half range of the cabinet, along and across.
         open_m: How far it must be opened.
-        gain_spread, friction_spread: Half ranges of hidden drive gain and friction, about 1.
-        load_n: Half range of the hidden constant load on the hand, along each axis.
-        step_m: Motion of an action of 1.
-        horizon: Steps of an episode.
-        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
     """
+
+    tracked = ("cabinet",)
+    signals: ClassVar[Mapping[str, int]] = {"drawer": 1}
 
     name: str = "drawer"
     slot_m: float = 0.027
@@ -56,40 +55,12 @@ class DrawerTwin:
     start_height_m: tuple[float, float] = (0.18, 0.24)
     cabinet_range_m: float = 0.05
     open_m: float = 0.15
-    gain_spread: float = 0.2
-    friction_spread: float = 0.2
-    load_n: float = 5.0
-    step_m: float = 0.015
     horizon: int = 120
-    arm_look: ArmLook = "primitives"
-
-    @cached_property
-    def robot(self) -> RobotSpec:
-        """See `Twin.robot`."""
-        return RobotSpec(
-            name=f"{self.name} twin",
-            arms=(franka_arm(),),
-            tracked=("cabinet",),
-            signals={"drawer": 1},
-        )
 
     @cached_property
     def task(self) -> Task:
         """See `Twin.task`."""
-        return Task(
-            name=self.name,
-            instruction="Open the drawer.",
-            control_hz=20.0,
-            horizon=self.horizon,
-            hold_s=0.5,
-            features=self.features,
-            feature_dim=12,
-            achieved=self.achieved,
-            translation_step_m=self.step_m,
-            use_rotation=False,
-            use_gripper=False,
-            fields=_FIELDS,
-        )
+        return self.describe("Open the drawer.", _FIELDS)
 
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
@@ -126,9 +97,7 @@ class DrawerTwin:
             q_rad=joints_at(self.robot.arms[0], tip, DOWN),
             gripper_m=np.zeros(1),
             poses={"cabinet": pose(cabinet)},
-            drive_gain=1 + rng.uniform(-1, 1) * self.gain_spread,
-            friction_gain=1 + rng.uniform(-1, 1) * self.friction_spread,
-            load_n=rng.uniform(-1, 1, 3) * self.load_n,
+            **self.hidden(rng),
         )
 
     def features(self, state: RobotState) -> F32:

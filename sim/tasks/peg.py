@@ -15,9 +15,10 @@ from robot_rl.control.franka import franka_arm
 from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
 from robot_rl.errors import ConfigError
-from robot_rl.types import F32, F64, ArmSpec, RobotSpec, RobotState
-from sim.arm import ArmLook, add_arm, touch_scene
+from robot_rl.types import F32, F64, ArmSpec, RobotState
+from sim.arm import add_arm, touch_scene
 from sim.scene import add_box, add_fixture, add_wrist_camera, empty_scene
+from sim.tasks.table import TableTwin
 from sim.tasks.tool import DOWN, joints_at, pose, stack, tool, toward
 from sim.twin import Start
 
@@ -50,7 +51,7 @@ def _peg_arm() -> ArmSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PegTwin:
+class PegTwin(TableTwin):
     """The task and what makes it hard.
 
     Attributes:
@@ -58,24 +59,18 @@ class PegTwin:
         peg_half_m: Half the width of the peg.
         start_range_m: Half range of the tip's start, along and across, about the hole's middle.
         hole_range_m: Half range of the hole, along and across.
-        gain_spread: Half range of the hidden drive gain, about 1.
-        load_n: Half range of the hidden constant load on the hand, along each axis.
-        step_m: Motion of an action of 1.
-        horizon: Steps of an episode.
-        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
         approach: Speed of the expert, as a share of a full step, where walls are near.
     """
+
+    tracked = ("hole",)
 
     name: str = "peg"
     clearance_m: float = 0.0008
     peg_half_m: float = 0.005
     start_range_m: float = 0.04
     hole_range_m: float = 0.03
-    gain_spread: float = 0.2
-    load_n: float = 5.0
+    friction_spread: float = 0.0
     step_m: float = 0.005
-    horizon: int = 100
-    arm_look: ArmLook = "primitives"
     approach: float = 0.3
 
     def __post_init__(self) -> None:
@@ -84,27 +79,13 @@ class PegTwin:
             raise ConfigError(f"clearance_m is {self.clearance_m}, but must be > 0.")
 
     @cached_property
-    def robot(self) -> RobotSpec:
-        """See `Twin.robot`."""
-        return RobotSpec(name=f"{self.name} twin", arms=(_peg_arm(),), tracked=("hole",))
-
-    @cached_property
     def task(self) -> Task:
         """See `Twin.task`."""
-        return Task(
-            name=self.name,
-            instruction="Insert the peg into the hole.",
-            control_hz=20.0,
-            horizon=self.horizon,
-            hold_s=0.5,
-            features=self.features,
-            feature_dim=14,
-            achieved=self.achieved,
-            translation_step_m=self.step_m,
-            use_rotation=False,
-            use_gripper=False,
-            fields=_FIELDS,
-        )
+        return self.describe("Insert the peg into the hole.", _FIELDS)
+
+    def arms(self) -> tuple[ArmSpec, ...]:
+        """A Panda that holds the peg."""
+        return (_peg_arm(),)
 
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
@@ -132,8 +113,7 @@ class PegTwin:
             q_rad=joints_at(self.robot.arms[0], tip, DOWN),
             gripper_m=np.zeros(0),
             poses={"hole": pose(hole)},
-            drive_gain=1 + rng.uniform(-1, 1) * self.gain_spread,
-            load_n=rng.uniform(-1, 1, 3) * self.load_n,
+            **self.hidden(rng),
         )
 
     def features(self, state: RobotState) -> F32:

@@ -6,12 +6,12 @@ from functools import cached_property
 import mujoco
 import numpy as np
 
-from robot_rl.control.franka import franka_arm
 from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
-from robot_rl.types import F32, RobotSpec, RobotState
-from sim.arm import ArmLook, add_arm
+from robot_rl.types import F32, RobotState
+from sim.arm import add_arm
 from sim.scene import add_box, add_object, add_wrist_camera, empty_scene
+from sim.tasks.table import TableTwin
 from sim.tasks.tool import DOWN, grip, joints_at, pose, stack, tool, toward
 from sim.twin import Start
 
@@ -31,7 +31,7 @@ _FIELDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class PickLiftTwin:
+class PickLiftTwin(TableTwin):
     """The task and what makes it hard.
 
     Attributes:
@@ -40,12 +40,9 @@ class PickLiftTwin:
         cube_range_m: Half range of the cube, along and across.
         yaw_range_rad: Half range of the cube's yaw.
         lift_m: How high it must be lifted.
-        gain_spread, friction_spread: Half ranges of hidden drive gain and friction, about 1.
-        load_n: Half range of the hidden constant load on the hand, along each axis.
-        step_m: Motion of an action of 1.
-        horizon: Steps of an episode.
-        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
     """
+
+    tracked = ("cube",)
 
     name: str = "pick-lift"
     cube_half_m: float = 0.033
@@ -53,34 +50,11 @@ class PickLiftTwin:
     cube_range_m: float = 0.08
     yaw_range_rad: float = 0.15
     lift_m: float = 0.10
-    gain_spread: float = 0.2
-    friction_spread: float = 0.2
-    load_n: float = 5.0
-    step_m: float = 0.015
-    horizon: int = 100
-    arm_look: ArmLook = "primitives"
-
-    @cached_property
-    def robot(self) -> RobotSpec:
-        """See `Twin.robot`."""
-        return RobotSpec(name=f"{self.name} twin", arms=(franka_arm(),), tracked=("cube",))
 
     @cached_property
     def task(self) -> Task:
         """See `Twin.task`."""
-        return Task(
-            name=self.name,
-            instruction="Pick up the cube and lift it.",
-            control_hz=20.0,
-            horizon=self.horizon,
-            hold_s=0.5,
-            features=self.features,
-            feature_dim=14,
-            achieved=self.achieved,
-            translation_step_m=self.step_m,
-            use_rotation=False,
-            fields=_FIELDS,
-        )
+        return self.describe("Pick up the cube and lift it.", _FIELDS, use_gripper=True)
 
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
@@ -102,9 +76,7 @@ class PickLiftTwin:
             q_rad=joints_at(arm, tip, DOWN),
             gripper_m=np.array([0.08]),
             poses={"cube": pose(cube, rng.uniform(-1, 1) * self.yaw_range_rad)},
-            drive_gain=1 + rng.uniform(-1, 1) * self.gain_spread,
-            friction_gain=1 + rng.uniform(-1, 1) * self.friction_spread,
-            load_n=rng.uniform(-1, 1, 3) * self.load_n,
+            **self.hidden(rng),
         )
 
     def features(self, state: RobotState) -> F32:

@@ -6,12 +6,12 @@ from functools import cached_property
 import mujoco
 import numpy as np
 
-from robot_rl.control.franka import franka_arm
 from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
-from robot_rl.types import F32, RobotSpec, RobotState
-from sim.arm import ArmLook, add_arm
+from robot_rl.types import F32, RobotState
+from sim.arm import add_arm
 from sim.scene import add_cylinder, add_fixture, add_object, add_wrist_camera, empty_scene
+from sim.tasks.table import TableTwin
 from sim.tasks.tool import DOWN, joints_at, pose, stack, tool, toward
 from sim.twin import Start
 
@@ -33,7 +33,7 @@ _FIELDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushTwin:
+class PushTwin(TableTwin):
     """The task and what makes it hard.
 
     Attributes:
@@ -41,47 +41,23 @@ class PushTwin:
         distance_m: Least and greatest way from puck to goal.
         start_range_m: Half range of the tool's start, along and across.
         goal_radius_m: How near the puck must lie to the goal.
-        gain_spread, friction_spread: Half ranges of hidden drive gain and friction, about 1.
-        load_n: Half range of the hidden constant load on the hand, along each axis.
-        step_m: Motion of an action of 1.
-        horizon: Steps of an episode.
-        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
     """
+
+    tracked = ("puck", "goal")
 
     name: str = "push"
     puck_radius_m: float = 0.035
     distance_m: tuple[float, float] = (0.08, 0.16)
     start_range_m: float = 0.05
     goal_radius_m: float = 0.02
-    gain_spread: float = 0.2
     friction_spread: float = 0.4
-    load_n: float = 5.0
     step_m: float = 0.012
     horizon: int = 150
-    arm_look: ArmLook = "primitives"
-
-    @cached_property
-    def robot(self) -> RobotSpec:
-        """See `Twin.robot`."""
-        return RobotSpec(name=f"{self.name} twin", arms=(franka_arm(),), tracked=("puck", "goal"))
 
     @cached_property
     def task(self) -> Task:
         """See `Twin.task`."""
-        return Task(
-            name=self.name,
-            instruction="Push the puck onto the goal.",
-            control_hz=20.0,
-            horizon=self.horizon,
-            hold_s=0.5,
-            features=self.features,
-            feature_dim=13,
-            achieved=self.achieved,
-            translation_step_m=self.step_m,
-            use_rotation=False,
-            use_gripper=False,
-            fields=_FIELDS,
-        )
+        return self.describe("Push the puck onto the goal.", _FIELDS)
 
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
@@ -107,9 +83,7 @@ class PushTwin:
             q_rad=joints_at(self.robot.arms[0], tip, DOWN),
             gripper_m=np.zeros(1),
             poses={"puck": pose(puck), "goal": pose(goal)},
-            drive_gain=1 + rng.uniform(-1, 1) * self.gain_spread,
-            friction_gain=1 + rng.uniform(-1, 1) * self.friction_spread,
-            load_n=rng.uniform(-1, 1, 3) * self.load_n,
+            **self.hidden(rng),
         )
 
     def features(self, state: RobotState) -> F32:

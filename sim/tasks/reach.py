@@ -6,7 +6,6 @@ from functools import cached_property
 import mujoco
 import numpy as np
 
-from robot_rl.control.franka import franka_arm
 from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
 from robot_rl.geometry import (
@@ -15,9 +14,10 @@ from robot_rl.geometry import (
     quat_from_matrix,
     rotvec_from_matrix,
 )
-from robot_rl.types import F32, F64, RobotSpec, RobotState
-from sim.arm import ArmLook, add_arm
+from robot_rl.types import F32, F64, RobotState
+from sim.arm import add_arm
 from sim.scene import add_box, add_fixture, add_wrist_camera, empty_scene
+from sim.tasks.table import TableTwin
 from sim.tasks.tool import DOWN, joints_at, stack, tool, toward
 from sim.twin import Start
 
@@ -33,50 +33,29 @@ _FIELDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReachTwin:
+class ReachTwin(TableTwin):
     """The task and what makes it hard.
 
     Attributes:
         range_m: Half range of the goal's position, along each axis.
         range_rad: Half range of the goal's turn, about each axis.
         near_m, near_rad: How near the tool must come.
-        gain_spread: Half range of the hidden drive gain, about 1.
-        load_n: Half range of the hidden constant load on the hand, along each axis.
-        horizon: Steps of an episode.
-        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
     """
+
+    tracked = ("goal",)
 
     name: str = "reach"
     range_m: float = 0.12
     range_rad: float = 0.3
     near_m: float = 0.01
     near_rad: float = 0.1
-    gain_spread: float = 0.2
-    load_n: float = 5.0
+    friction_spread: float = 0.0
     horizon: int = 60
-    arm_look: ArmLook = "primitives"
-
-    @cached_property
-    def robot(self) -> RobotSpec:
-        """See `Twin.robot`."""
-        return RobotSpec(name=f"{self.name} twin", arms=(franka_arm(),), tracked=("goal",))
 
     @cached_property
     def task(self) -> Task:
         """See `Twin.task`."""
-        return Task(
-            name=self.name,
-            instruction="Bring the gripper to the marker.",
-            control_hz=20.0,
-            horizon=self.horizon,
-            hold_s=0.5,
-            features=self.features,
-            feature_dim=12,
-            achieved=self.achieved,
-            translation_step_m=0.015,
-            use_gripper=False,
-            fields=_FIELDS,
-        )
+        return self.describe("Bring the gripper to the marker.", _FIELDS, use_rotation=True)
 
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
@@ -96,8 +75,7 @@ class ReachTwin:
             q_rad=joints_at(self.robot.arms[0], middle + rng.uniform(-1, 1, 3) * 0.05, DOWN),
             gripper_m=np.zeros(1),
             poses={"goal": np.concatenate((position, quat_from_matrix(rotation)))},
-            drive_gain=1 + rng.uniform(-1, 1) * self.gain_spread,
-            load_n=rng.uniform(-1, 1, 3) * self.load_n,
+            **self.hidden(rng),
         )
 
     def features(self, state: RobotState) -> F32:

@@ -11,13 +11,13 @@ from typing import cast
 import mujoco
 import numpy as np
 
-from robot_rl.control.franka import franka_arm
 from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
 from robot_rl.errors import ConfigError
-from robot_rl.types import F32, F64, RobotSpec, RobotState
-from sim.arm import ArmLook, add_arm
+from robot_rl.types import F32, F64, RobotState
+from sim.arm import add_arm
 from sim.scene import add_box, add_fixture, add_object, add_wrist_camera, empty_scene
+from sim.tasks.table import TableTwin
 from sim.tasks.tool import DOWN, joints_at, pose, stack, tool, toward
 from sim.twin import Start
 
@@ -45,7 +45,7 @@ def yaw_of(pose_wxyz: F64) -> F64:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RodTwin:
+class RodTwin(TableTwin):
     """The task and what makes it hard.
 
     Attributes:
@@ -54,12 +54,9 @@ class RodTwin:
         friction: Sliding friction of the rod, on table and fingers.
         distance_m: Least and greatest way to the goal, straight ahead.
         goal_radius_m, goal_yaw_rad: How near to the goal the rod must lie.
-        gain_spread, friction_spread: Half ranges of hidden drive gain and friction, about 1.
-        load_n: Half range of the hidden constant load on the hand, along each axis.
-        step_m: Motion of an action of 1.
-        horizon: Steps of an episode.
-        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
     """
+
+    tracked = ("rod", "goal")
 
     name: str = "rod"
     mass_kg: float = 0.4
@@ -71,9 +68,7 @@ class RodTwin:
     gain_spread: float = 0.05
     friction_spread: float = 0.03
     load_n: float = 2.0
-    step_m: float = 0.015
     horizon: int = 50
-    arm_look: ArmLook = "primitives"
 
     def __post_init__(self) -> None:
         """Refuse a centre of mass outside the rod."""
@@ -83,27 +78,9 @@ class RodTwin:
             )
 
     @cached_property
-    def robot(self) -> RobotSpec:
-        """See `Twin.robot`."""
-        return RobotSpec(name=f"{self.name} twin", arms=(franka_arm(),), tracked=("rod", "goal"))
-
-    @cached_property
     def task(self) -> Task:
         """See `Twin.task`."""
-        return Task(
-            name=self.name,
-            instruction="Push the rod straight ahead onto the goal.",
-            control_hz=20.0,
-            horizon=self.horizon,
-            hold_s=0.5,
-            features=self.features,
-            feature_dim=11,
-            achieved=self.achieved,
-            translation_step_m=self.step_m,
-            use_rotation=False,
-            use_gripper=False,
-            fields=_FIELDS,
-        )
+        return self.describe("Push the rod straight ahead onto the goal.", _FIELDS)
 
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
@@ -130,9 +107,7 @@ class RodTwin:
             q_rad=joints_at(self.robot.arms[0], tip, DOWN),
             gripper_m=np.zeros(1),
             poses={"rod": pose(rod), "goal": pose(goal)},
-            drive_gain=1 + rng.uniform(-1, 1) * self.gain_spread,
-            friction_gain=1 + rng.uniform(-1, 1) * self.friction_spread,
-            load_n=rng.uniform(-1, 1, 3) * self.load_n,
+            **self.hidden(rng),
         )
 
     def features(self, state: RobotState) -> F32:

@@ -11,13 +11,13 @@ from typing import cast
 import mujoco
 import numpy as np
 
-from robot_rl.control.franka import franka_arm
 from robot_rl.env.state_fields import StateField
 from robot_rl.env.task import Task
 from robot_rl.errors import ConfigError
-from robot_rl.types import F32, F64, RobotSpec, RobotState
-from sim.arm import ArmLook, add_arm
+from robot_rl.types import F32, F64, RobotState
+from sim.arm import add_arm
 from sim.scene import add_cylinder, add_fixture, add_object, add_wrist_camera, empty_scene
+from sim.tasks.table import TableTwin
 from sim.tasks.tool import DOWN, joints_at, pose, stack, tool
 from sim.twin import Start
 
@@ -41,7 +41,7 @@ _FIELDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlideTwin:
+class SlideTwin(TableTwin):
     """The task and what makes it hard.
 
     Attributes:
@@ -51,12 +51,9 @@ class SlideTwin:
         run_m: Way over which the tool pushes before it lets go.
         distance_m: Least and greatest way from there to the goal.
         goal_radius_m: How near to the goal the puck must stop.
-        gain_spread, friction_spread: Half ranges of hidden drive gain and friction, about 1.
-        load_n: Half range of the hidden constant load on the hand, along each axis.
-        step_m: Motion of an action of 1.
-        horizon: Steps of an episode.
-        arm_look: Our capsules, or the meshes of MuJoCo Menagerie.
     """
+
+    tracked = ("puck", "goal")
 
     name: str = "slide"
     puck_radius_m: float = 0.035
@@ -70,7 +67,6 @@ class SlideTwin:
     load_n: float = 2.0
     step_m: float = 0.05
     horizon: int = 50
-    arm_look: ArmLook = "primitives"
 
     def __post_init__(self) -> None:
         """Refuse a puck that would never stop."""
@@ -78,27 +74,9 @@ class SlideTwin:
             raise ConfigError(f"friction is {self.friction}, but must be > 0.")
 
     @cached_property
-    def robot(self) -> RobotSpec:
-        """See `Twin.robot`."""
-        return RobotSpec(name=f"{self.name} twin", arms=(franka_arm(),), tracked=("puck", "goal"))
-
-    @cached_property
     def task(self) -> Task:
         """See `Twin.task`."""
-        return Task(
-            name=self.name,
-            instruction="Shoot the puck onto the goal.",
-            control_hz=20.0,
-            horizon=self.horizon,
-            hold_s=0.5,
-            features=self.features,
-            feature_dim=11,
-            achieved=self.achieved,
-            translation_step_m=self.step_m,
-            use_rotation=False,
-            use_gripper=False,
-            fields=_FIELDS,
-        )
+        return self.describe("Shoot the puck onto the goal.", _FIELDS)
 
     def build(self) -> mujoco.MjSpec:
         """See `Twin.build`."""
@@ -131,9 +109,7 @@ class SlideTwin:
             q_rad=joints_at(self.robot.arms[0], tip, DOWN),
             gripper_m=np.zeros(1),
             poses={"puck": pose(puck), "goal": pose(goal)},
-            drive_gain=1 + rng.uniform(-1, 1) * self.gain_spread,
-            friction_gain=1 + rng.uniform(-1, 1) * self.friction_spread,
-            load_n=rng.uniform(-1, 1, 3) * self.load_n,
+            **self.hidden(rng),
         )
 
     def features(self, state: RobotState) -> F32:
