@@ -7,6 +7,7 @@ and takes over the weights that a learner elsewhere publishes (`actor.py`).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -69,10 +70,11 @@ class Candidates:
         self.is_warm = False
         seed = cfg.seed * 7919
         self.agent: TD3 | SAC
+        form = {} if self.has_base else {"caution": None}  # zeros are nothing to fall back on
         if cfg.agent == "sac":
-            self.agent = SAC(cfg.sac, norm, scale=cfg.scale, seed=seed + 1)
+            self.agent = SAC(replace(cfg.sac, **form), norm, scale=cfg.scale, seed=seed + 1)
         else:
-            self.agent = TD3(cfg.td3, norm, scale=cfg.scale, seed=seed + 1)
+            self.agent = TD3(replace(cfg.td3, **form), norm, scale=cfg.scale, seed=seed + 1)
         self.chooser = Chooser(cfg.chooser, norm, chunk=self.base.chunk, seed=seed + 3)
         if cfg.sparse:
             self.agent.bounds = self.chooser.bounds = (0.0, 1.0)

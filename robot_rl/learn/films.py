@@ -41,8 +41,9 @@ class Films:
     def put(self, number: int, episode: RecordedEpisode) -> None:
         """Keep what was seen in an episode, in place of another of this number."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        arrays = {_OBS + name: np.ascontiguousarray(rows) for name, rows in episode.obs.items()}
-        arrays[_STAMPS] = np.asarray(episode.t_s, np.float64)
+        arrays: dict[str, np.ndarray] = {_STAMPS: np.asarray(episode.t_s, np.float64)}
+        for name, rows in episode.obs.items():
+            arrays[_OBS + name] = np.ascontiguousarray(rows)
         file = self._file(number)
         part = file.with_name(f".{file.name}.{os.getpid()}.part")
         with part.open("wb") as handle:

@@ -86,9 +86,9 @@ class ResidualCfg:
     """Episodes after which one counts 1/e as evidence of a candidate that learns."""
     agent: Literal["td3", "sac"] = "td3"
     """Which of the next two the residual agent is."""
-    td3: TD3Cfg = field(default_factory=lambda: TD3Cfg(pull=0.3))
+    td3: TD3Cfg = field(default_factory=lambda: TD3Cfg(pull=0.3, caution=1.0))
     """The residual agent, a deterministic actor."""
-    sac: SACCfg = field(default_factory=SACCfg)
+    sac: SACCfg = field(default_factory=lambda: SACCfg(caution=1.0))
     """The residual agent, a stochastic actor."""
     chooser: ChooserCfg = field(default_factory=ChooserCfg)
     """The chunk critic."""
@@ -124,6 +124,7 @@ BASELINES: Mapping[str, Mapping[str, Any]] = {
         "always": "residual",
         "add_successes": False,
         "warmup_noise": 0.2,
+        "td3": TD3Cfg(pull=0.3),
     },
     "base": {"candidates": ("base",), "always": "base"},
     "filtered-bc": {

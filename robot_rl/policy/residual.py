@@ -44,6 +44,9 @@ class ActorForm:
     """Add the base's action to the actor's; off, the actor acts alone (RL from scratch, IBRL)."""
     choose: bool = False
     """Act by whichever of base and actor the critics prefer (IBRL, Hu et al. 2023)."""
+    caution: float | None = None
+    """Where nothing is explored, act by the base's action unless the critics agree on the actor's:
+    their mean gain must be above so many of their deviations. None: always act by the actor."""
 
 
 class ResidualActor:
@@ -92,10 +95,12 @@ class ResidualActor:
         seen = self._see(state[None], base[None], np.array([[phase]], np.float32))
         unit = self._unit(self.actor.act(seen[0])[0], noise)
         action = self._sum(base, np.clip(unit, -1, 1).astype(np.float32))
-        if self.form.choose:
-            both = np.stack([base, action])
-            value = self.value(np.repeat(state[None], 2, 0), np.stack([base] * 2), phase, both)
-            action = both[int(value.argmax())]
+        cautious = noise is None and self.form.caution is not None
+        if self.form.choose or cautious:
+            values = self._values(seen.repeat(2, 0), np.stack([base, action]))
+            gain = values[:, 1] - values[:, 0]
+            least = self.form.caution * gain.std() if cautious and self.form.caution else 0.0
+            action = action if gain.mean() > least else base
         return action
 
     def _unit(self, answer: F32, noise: F32 | F64 | None) -> F32 | F64:
@@ -106,8 +111,12 @@ class ResidualActor:
     def value(self, states: F32, bases: F32, phase: float | F32, actions: F32) -> F32:
         """Mean of the critics (B,) for B states, base actions, phases and actions."""
         phases = np.broadcast_to(np.asarray(phase, np.float32).reshape(-1, 1), (len(states), 1))
-        seen = torch.from_numpy(self._see(states, bases, phases))
-        return self.critic.forward(self._with(seen, actions)).mean(0)[:, 0].numpy()
+        return self._values(self._see(states, bases, phases), actions).mean(0)
+
+    def _values(self, seen: F32, actions: F32) -> F32:
+        """What each critic says (K, B) of actions (B, a), given what is seen (B, s)."""
+        x = self._with(torch.from_numpy(seen), actions)
+        return self.critic.forward(x)[:, :, 0].numpy()
 
     def share(self, base: F32, action: F32) -> F32 | None:
         """The residual (a,) in an action as a share of its scale; None where none is added."""

@@ -41,6 +41,7 @@ CHANGES: dict[str, dict[str, Any]] = {  # of ResidualCfg, nested by dots
     "no pull to zero": {"td3.pull": 0.0},
     "no own successes beside demos": {"add_successes": False},
     "anchor always moves": {"keep_anchor": False},
+    "no caution": {"td3.caution": None},
     "no settling": {"settle_share": 0.0},
     "noisy episodes as evidence": {"explore_share": 1.0},
     "SAC residual": {"agent": "sac"},

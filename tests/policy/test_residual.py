@@ -59,6 +59,7 @@ FORMS = {
     "blind": {"see_base_action": False, "see_phase": False, "layer_norm": False},
     "alone": {"add_base": False},
     "choice of two": {"add_base": False, "choose": True},
+    "cautious": {"caution": 1.0},
 }
 
 
@@ -128,3 +129,28 @@ def test_a_residual_on_a_base_that_cannot_be_saved_says_so(tmp_path):
 
     with pytest.raises(CheckpointError, match="of type Callable cannot be saved"):
         save_policy(ResidualPolicy(Callable(), agent()), tmp_path / "policy")
+
+
+def voting(gains, **cfg):
+    """An agent whose critics see these gains in its action over the base's."""
+    ours = agent(**cfg)
+    ours._values = lambda seen, actions: np.stack([np.zeros(len(gains)), gains], 1)
+    return ours
+
+
+@pytest.mark.parametrize(
+    ("gains", "acts"),
+    [
+        ([0.1, 0.1, 0.1], True),
+        ([0.1, 0.2, 0.3], True),
+        ([-0.1, 0.3, 0.1], False),  # better on the whole, but they disagree
+        ([-0.1, -0.1, -0.1], False),
+        ([0.0, 0.0, 0.0], False),
+    ],
+)
+def test_a_cautious_residual_acts_only_where_its_critics_agree(gains, acts):
+    state, base = np.ones(3, np.float32), np.full(2, 0.1, np.float32)
+    ours, reckless = voting(gains, critics=3, caution=1.0), agent(critics=3)
+    wanted = reckless.act(state, base, 0.5, explore=False) if acts else base
+    np.testing.assert_array_equal(ours.act(state, base, 0.5, explore=False), wanted)
+    assert not np.array_equal(ours.act(state, base, 0.5, explore=True), base), "it still explores"
