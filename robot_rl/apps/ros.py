@@ -8,14 +8,17 @@ sources do, so that the wheels of rclpy are enough.
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from robot_rl.errors import ConfigError, RobotRLError, UnknownNameError
 
-__all__ = ["MissingRosError", "find_robot", "ros_module"]
+__all__ = ["MissingRosError", "find_robot", "graph_node", "ros_module"]
 
 SOURCES = Path(__file__).resolve().parents[2] / "ros_ws" / "src"
 """The packages of a checkout; not there where robot_rl is installed as a wheel."""
@@ -54,6 +57,33 @@ def ros_module(name: str) -> ModuleType:
             "install/setup.bash"
         )
     return import_module(name)
+
+
+@contextmanager
+def graph_node(name: str, namespace: str, context: Any = None) -> Iterator[tuple[Any, Any]]:
+    """A node and its executor, which the caller spins; gone afterwards.
+
+    Args:
+        name: Of the node.
+        namespace: Of the node.
+        context: The rclpy context; by default one of its own.
+    """
+    rclpy, executors = import_module("rclpy"), import_module("rclpy.executors")
+    is_own, context = context is None, context or rclpy.Context()
+    if is_own:
+        rclpy.init(args=[], context=context)
+    try:
+        node = rclpy.create_node(name, namespace=namespace, context=context)
+        executor = executors.SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        try:
+            yield node, executor
+        finally:
+            executor.shutdown()
+            node.destroy_node()
+    finally:
+        if is_own:
+            rclpy.try_shutdown(context=context)
 
 
 def find_robot(robot: str) -> Path:

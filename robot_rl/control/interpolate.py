@@ -10,7 +10,7 @@ import numpy as np
 
 from robot_rl.types import F64
 
-__all__ = ["step_towards"]
+__all__ = ["step_towards", "target_of_step"]
 
 
 def step_towards(
@@ -53,3 +53,24 @@ def step_towards(
     np.maximum(dq, dq_cmd - brake, out=dq)
     np.minimum(dq, dq_cmd + brake, out=dq)
     return q_cmd + dq * dt, dq
+
+
+def target_of_step(q_cmd: F64, dq: F64, *, acceleration_limit: F64, dt: float) -> F64:
+    """The target for which `step_towards` takes its next step at a wished speed.
+
+    It is where the joint would come to stand if it braked from there: a planned path is followed
+    exactly by asking for these in place of its own points, behind which the command would lag.
+
+    Args:
+        q_cmd: (..., n) [rad], where the step begins.
+        dq: (..., n) [rad/s], its speed, within the limit of acceleration of the last one.
+        acceleration_limit: (n,) [rad/s^2].
+        dt: Length of the tick [s].
+
+    Returns:
+        (..., n) [rad].
+    """
+    brake = acceleration_limit * dt
+    speed = np.abs(dq)
+    n = np.maximum(np.ceil(speed / brake), 1.0)
+    return q_cmd + np.copysign(n * dt * (speed - 0.5 * brake * (n - 1.0)), dq)

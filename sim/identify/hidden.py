@@ -25,8 +25,8 @@ from robot_rl.errors import ConfigError, DataError, UnknownNameError
 from robot_rl.types import F64, RobotSpec
 from sim.hidden import HiddenProcess, serve
 from sim.identify.arm import arm_parameters, arm_scene
-from sim.identify.excitation import Motion
 from sim.identify.measurement import Measurement, load_measurement
+from sim.identify.motion import Motion
 from sim.identify.parameters import ParameterSet
 from sim.identify.play import SOFT_SHARE, play_motion
 

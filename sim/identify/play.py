@@ -16,8 +16,8 @@ from robot_rl.errors import ConfigError, DataError
 from robot_rl.types import F64, Command, RobotSpec
 from sim.bridge import BRIDGE_PERIOD_S
 from sim.drive import Drive
-from sim.identify.excitation import Motion
 from sim.identify.measurement import Measurement
+from sim.identify.motion import Motion
 from sim.twin import Layout
 
 __all__ = ["SOFT_SHARE", "EncoderCfg", "play_motion"]

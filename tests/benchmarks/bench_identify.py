@@ -25,11 +25,12 @@ from robot_rl.config import config_hash, git_revision, to_plain, write_atomicall
 from robot_rl.types import F64
 from sim.identify.arm import arm_parameters
 from sim.identify.crosscheck import largest_disagreement, toolbox_fit
-from sim.identify.excitation import ExcitationCfg, Motion, find_motion
+from sim.identify.excitation import find_motion
 from sim.identify.fit import identify
 from sim.identify.hidden import HiddenRobot, nominal_arm
 from sim.identify.least_squares import LeastSquaresCfg
 from sim.identify.measurement import Measurement, load_measurement
+from sim.identify.motion import ExcitationCfg, Motion
 from sim.identify.parameters import ParameterSet
 from sim.identify.replay import MotionReplay
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robot_rl.control.interpolate import step_towards
+from robot_rl.control.interpolate import step_towards, target_of_step
 
 V, A, DT = np.array([2.0, 0.5]), np.array([10.0, 3.0]), 0.01
 SLACK = 1e-9
@@ -63,3 +63,14 @@ def test_it_takes_no_longer_than_the_time_optimal_ramp():
     optimal_s = 2 * np.sqrt(distance / A[0])
     qs, _ = run(np.zeros(2), np.zeros(2), np.array([distance, 0.0]), int(optimal_s / DT) + 3)
     np.testing.assert_allclose(qs[-1, 0], distance, atol=1e-9)
+
+
+@given(start=positions, data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_step_is_taken_at_the_speed_that_its_target_was_made_for(start, data):
+    share = st.lists(st.floats(-1, 1), min_size=2, max_size=2).map(np.array)
+    now = V * data.draw(share)
+    wished = np.clip(now + A * DT * data.draw(share), -V, V)
+    target = target_of_step(start, wished, acceleration_limit=A, dt=DT)
+    _, dq = step_towards(start, now, target, velocity_limit=V, acceleration_limit=A, dt=DT)
+    np.testing.assert_allclose(dq, wished, atol=1e-6)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from calibration.guide import Guide
-from robot_rl.apps.ros import ros_module
+from robot_rl.apps.ros import graph_node, ros_module
 from robot_rl.control.robot_file import RobotFile
 from robot_rl.errors import PortError, UnknownNameError
 from robot_rl.types import F64, U8
@@ -61,25 +61,16 @@ class CameraAndArm:
 
     def __enter__(self) -> "CameraAndArm":
         """Join the graph."""
-        rclpy = import_module("rclpy")
-        executors, messages = import_module("rclpy.executors"), import_module("sensor_msgs.msg")
-        qos = ros_module("robot_rl_control.qos")
-        context = self._given
-        if context is None:
-            context = rclpy.Context()
-            rclpy.init(context=context)
-            self._stack.callback(rclpy.try_shutdown, context=context)
-        node = rclpy.create_node("calibrate", namespace=self._namespace, context=context)
-        self._stack.callback(node.destroy_node)
+        messages, qos = import_module("sensor_msgs.msg"), ros_module("robot_rl_control.qos")
+        node, self._executor = self._stack.enter_context(
+            graph_node("calibrate", self._namespace, self._given)
+        )
         is_compressed = self._image_topic.endswith("/compressed")
         kind = messages.CompressedImage if is_compressed else messages.Image
         node.create_subscription(
             messages.JointState, self._joint_topic, self._on_joints, qos.STATE
         )
         node.create_subscription(kind, self._image_topic, self._on_image, qos.SENSOR)
-        self._executor = executors.SingleThreadedExecutor(context=context)
-        self._executor.add_node(node)
-        self._stack.callback(self._executor.shutdown)
         return self
 
     def __exit__(

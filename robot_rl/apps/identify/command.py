@@ -1,14 +1,18 @@
 """`robot-rl identify <step>`: excite, fit, report: the twin's parameters from the robot's motion.
 
-`excite` records a motion of the twin, or of a hidden one; `fit` takes such files, episode stores
-and bags alike; `report` shows what came out.
+`excite` records a motion of the twin, of a hidden one, or of a robot on the ROS graph; `fit` takes
+such files, episode stores and bags alike; `report` shows what came out.
 
     robot-rl identify excite data/fit.npz --hidden A --seed 3
     robot-rl identify excite data/check.npz --hidden A --seed 3 --motion.base-hz 0.3
     robot-rl identify fit data/fit.npz --held-out data/check.npz --out identified/arm.json
     robot-rl identify report identified/arm.json
 
-On a robot, record its graph while it moves, at the softest impedance that it has:
+On a robot, at the softest impedance that it has; it shows what it will do, and asks first:
+
+    robot-rl identify excite data/fit.npz --port ros --robot fr3 --share 0.2
+
+Or record its graph while something else moves it:
 
     ros2 bag record -s mcap /robot/joint_states /robot/arm_bridge/executed
 """
@@ -16,63 +20,31 @@ On a robot, record its graph while it moves, at the softest impedance that it ha
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import mujoco
-import numpy as np
 import tyro
 
 from robot_rl.apps.data_tables import Output
-from robot_rl.apps.identify.sources import load_measurements
+from robot_rl.apps.identify.excite import excite
+from robot_rl.apps.identify.sources import joint_offset, load_measurements
 from robot_rl.apps.identify.verbs import Excite, Fit, IdentifyVerb, Report
 from robot_rl.apps.ros import find_robot
-from robot_rl.control.robot_file import load_robot
+from robot_rl.control.robot_file import RobotFile, load_robot
 from robot_rl.errors import ConfigError, DataError, RobotRLError
-from robot_rl.types import RobotSpec
 from sim.identify.arm import arm_parameters, arm_scene
-from sim.identify.excitation import find_motion
 from sim.identify.fit import HeldOut, held_out_errors, identify
-from sim.identify.hidden import HiddenRobot
 from sim.identify.measurement import Measurement
-from sim.identify.play import play_motion
 from sim.identify.posterior import Posterior
 
 __all__ = ["main", "run"]
 
 
-def _excite(args: Excite, out: Output) -> int:
-    robot = load_robot(find_robot(args.robot)).spec
-    if args.hidden and args.robot != "twin":
-        raise ConfigError("a hidden twin is built like the robot 'twin'. Leave --robot out.")
-    spec = arm_scene(robot, args.share)
-    parameters = arm_parameters(spec.copy().compile(), robot.arms, args.unknowns)
-    middle = np.array(args.middle_rad) if args.middle_rad else None
-    motion = find_motion(spec, robot, parameters, args.motion, seed=args.seed, middle_rad=middle)
-    if args.hidden:
-        with HiddenRobot(args.hidden, args.seed, share=args.share) as hidden:
-            measured = hidden.move(motion, args.out, noise_seed=args.seed)
-    else:
-        parameters.prepare(spec)
-        model = spec.compile()
-        parameters.apply(model, parameters.nominal)  # with the delay that is believed
-        measured = play_motion(model, robot, motion, encoders=args.encoders, seed=args.seed)
-    measured = replace(measured, facts={"share": args.share, "motion_seed": args.seed})
-    name = measured.save(args.out)
-    peaks = ", ".join(f"{key} {value:.2f}" for key, value in motion.peaks.items())
-    out.line(
-        f"{args.out}: {measured.duration_s:.1f} s of {measured.source}, {peaks}, hash {name}. "
-        f"Next: robot-rl identify fit {args.out}"
-    )
-    return 0
-
-
 def _fit(args: Fit, out: Output, command: str) -> int:
     file = load_robot(find_robot(args.robot))
-    topics = [driver.joint_states for driver in file.drivers]
-    measured = _load(args.measurements, file.spec, args.namespace, topics)
-    held_out = _load(args.held_out, file.spec, args.namespace, topics)
+    measured = _load(args.measurements, file, args.namespace)
+    held_out = _load(args.held_out, file, args.namespace)
     share = _share(args.share, [*measured, *held_out])
     spec = arm_scene(file.spec, share)
     parameters = arm_parameters(
@@ -109,9 +81,8 @@ def _report(args: Report, out: Output) -> int:
             "`robot-rl identify fit`."
         )
     file = load_robot(find_robot(facts["robot"]))
-    topics = [driver.joint_states for driver in file.drivers]
     load = [
-        _load([Path(path) for path in facts[key]], file.spec, facts["namespace"], topics)
+        _load([Path(path) for path in facts[key]], file, facts["namespace"])
         for key in ("fitted_on", "predicted")
     ]
     _refuse_other_files(posterior, load[0])
@@ -121,15 +92,17 @@ def _report(args: Report, out: Output) -> int:
     return 0
 
 
-def _load(
-    paths: Sequence[Path], robot: RobotSpec, namespace: str, topics: Sequence[str]
-) -> list[Measurement]:
+def _load(paths: Sequence[Path], file: RobotFile, namespace: str) -> list[Measurement]:
     """All measurements of some paths, of the joints of a robot."""
-    channels = [name for arm in robot.arms for name in arm.joint_names]
+    channels = [name for arm in file.spec.arms for name in arm.joint_names]
+    topics = [driver.joint_states for driver in file.drivers]
+    offset_rad = joint_offset(file)
     return [
         one
         for path in paths
-        for one in load_measurements(path, channels, namespace=namespace, topics=topics)
+        for one in load_measurements(
+            path, channels, namespace=namespace, topics=topics, offset_rad=offset_rad
+        )
     ]
 
 
@@ -220,7 +193,7 @@ def run(verb: IdentifyVerb, command: str = "") -> int:  # pyright: ignore[report
     out = Output()
     if isinstance(verb, Fit):
         return _fit(verb, out, command)
-    steps: dict[type, Callable[..., int]] = {Excite: _excite, Report: _report}
+    steps: dict[type, Callable[..., int]] = {Excite: excite, Report: _report}
     return steps[type(verb)](verb, out)
 
 

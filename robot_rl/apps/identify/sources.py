@@ -9,21 +9,29 @@ states and `arm_bridge/executed`.
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robot_rl.apps.identify.track import Track, measurement_of
+from robot_rl.control.calibrated import load_calibration
+from robot_rl.control.robot_file import RobotFile
 from robot_rl.errors import DataError, MissingExtraError, UnknownNameError
 from robot_rl.replay.store import EpisodeStore
 from robot_rl.types import F64
 from sim.identify.measurement import Measurement, load_measurement
 
-__all__ = ["load_measurements", "read_bag", "read_episodes"]
+__all__ = ["joint_offset", "load_measurements", "read_bag", "read_episodes"]
 
 _COMMAND_PERIOD_S = 0.01
 EXECUTED = "arm_bridge/executed"
+
+
+def joint_offset(file: RobotFile) -> F64:
+    """(dof,) [rad] that calibration adds to what the drivers of a robot say."""
+    found, arms = load_calibration(file), file.spec.arms
+    return np.concatenate([found.offset_of(arm) if found else np.zeros(arm.dof) for arm in arms])
 
 
 def load_measurements(
@@ -32,6 +40,7 @@ def load_measurements(
     *,
     namespace: str = "/robot",
     topics: Sequence[str] = ("joint_states",),
+    offset_rad: F64 | None = None,
     episodes: Sequence[str] = (),
 ) -> list[Measurement]:
     """Everything that a path holds about the given joints.
@@ -41,6 +50,7 @@ def load_measurements(
         channels: The joints of the robot, in its order.
         namespace: Of the robot in a bag.
         topics: Its drivers' joint states, relative to the namespace.
+        offset_rad: (c,) that calibration adds to what the drivers of a bag say.
         episodes: Of a store (default: all).
 
     Raises:
@@ -52,7 +62,9 @@ def load_measurements(
     if path.suffix == ".npz":
         return [load_measurement(path).select(channels)]
     if path.suffix == ".mcap":
-        return [read_bag(path, channels, namespace=namespace, topics=topics)]
+        return [
+            read_bag(path, channels, namespace=namespace, topics=topics, offset_rad=offset_rad)
+        ]
     if path.is_dir():
         return read_episodes(path, channels, episodes)
     raise DataError(
@@ -114,84 +126,48 @@ def read_bag(
     *,
     namespace: str = "/robot",
     topics: Sequence[str] = ("joint_states",),
+    offset_rad: F64 | None = None,
 ) -> Measurement:
     """A bag of the ROS graph, by the stamps in the headers of its messages.
+
+    Args:
+        path: The bag.
+        channels: The joints of the robot.
+        namespace: Of the robot.
+        topics: Its drivers' joint states, relative to the namespace.
+        offset_rad: (c,) where the joints stand minus what the drivers say (default: nothing).
 
     Raises:
         DataError: It cannot be read, or lacks a topic.
         UnknownNameError: No message holds all joints.
         MissingExtraError: The reader is not installed.
     """
-    commands, states = _Track(tuple(channels)), _Track(tuple(channels))
+    commands, states = Track(channels), Track(channels, offset_rad)
     executed = f"{namespace}/{EXECUTED}"
     state_topics = [f"{namespace}/{topic}" for topic in topics]
     for topic, message in _messages(path, [executed, *state_topics]):
         (commands if topic == executed else states).add(message)
     for name, track in ((executed, commands), (" or ".join(state_topics), states)):
-        track.refuse_gaps(path, name)
-    stamps, position, velocity = states.arrays()
-    told_s, told, _ = commands.arrays()
-    within = stamps >= told_s[0]  # the command in force must be known
-    return Measurement(
-        channels=tuple(channels),
-        command_s=told_s,
-        command=told,
-        state_s=stamps[within],
-        position=position[within],
-        velocity=None if velocity is None else velocity[within],
-        source=str(path),
-        facts={"bag": str(path), "namespace": namespace},
-    )
+        _refuse_gaps(track, path, name)
+    facts = {"bag": str(path), "namespace": namespace}
+    return measurement_of(commands, states, source=str(path), facts=facts)
 
 
-@dataclass
-class _Track:
-    """Joint states of one kind, by stamp."""
+def _refuse_gaps(track: Track, path: Path, topic: str) -> None:
+    """Say what is not there.
 
-    channels: tuple[str, ...]
-    names: set[str] = field(default_factory=set)
-    rows: list[tuple[float, list[float], list[float]]] = field(default_factory=list)
-
-    def add(self, message: Any) -> None:
-        """Take a message that holds all joints; drivers order them as they like."""
-        place = {name: i for i, name in enumerate(message.name)}
-        self.names |= place.keys()
-        if not set(self.channels) <= place.keys():
-            return
-        columns = [place[name] for name in self.channels]
-        stamp = message.header.stamp
-        stamp_s = stamp.sec + 1e-9 * stamp.nanosec
-        if self.rows and stamp_s == self.rows[-1][0]:
-            return  # a driver that repeats itself tells nothing new
-        has_velocity = len(message.velocity) == len(message.name)
-        velocity = [message.velocity[i] for i in columns] if has_velocity else []
-        self.rows.append((stamp_s, [message.position[i] for i in columns], velocity))
-
-    def refuse_gaps(self, path: Path, topic: str) -> None:
-        """Say what is not there.
-
-        Raises:
-            DataError: No message at all.
-            UnknownNameError: They are of other joints.
-        """
-        if self.rows:
-            return
-        if not self.names:
-            raise DataError(
-                f"{path} has no messages on {topic}. Record with: ros2 bag record -s mcap {topic}"
-            )
-        lacking = next(name for name in self.channels if name not in self.names)
-        raise UnknownNameError(f"joint on {topic} of {path}", lacking, self.names)
-
-    def arrays(self) -> tuple[F64, F64, F64 | None]:
-        """Stamps (k,), positions (k, c), and velocities if all messages had them."""
-        stamps = np.array([row[0] for row in self.rows])
-        velocities = [row[2] for row in self.rows]
-        return (
-            stamps,
-            np.array([row[1] for row in self.rows]),
-            np.array(velocities) if all(velocities) else None,
+    Raises:
+        DataError: No message at all.
+        UnknownNameError: They are of other joints.
+    """
+    if len(track):
+        return
+    if not track.names:
+        raise DataError(
+            f"{path} has no messages on {topic}. Record with: ros2 bag record -s mcap {topic}"
         )
+    lacking = next(name for name in track.channels if name not in track.names)
+    raise UnknownNameError(f"joint on {topic} of {path}", lacking, track.names)
 
 
 def _messages(path: Path, topics: Sequence[str]) -> Iterable[tuple[str, Any]]:

@@ -7,29 +7,41 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
+from robot_rl.apps.ports import PortName
+from robot_rl.errors import ConfigError
 from sim.identify.arm import ARM_DEFAULT, ArmUnknown
-from sim.identify.excitation import ExcitationCfg
 from sim.identify.least_squares import LeastSquaresCfg
-from sim.identify.play import SOFT_SHARE, EncoderCfg
+from sim.identify.motion import ExcitationCfg
+from sim.identify.play import EncoderCfg
 
 __all__ = ["Excite", "Fit", "IdentifyVerb", "Report"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Excite:
-    """Record a motion of the twin that tells much, through safety and drive, as a measurement."""
+    """Measure a motion that tells much: of the twin, or of a robot on the ROS graph."""
 
     out: Positional[Path]
     """The measurement, a .npz."""
     robot: str = "twin"
     """Robot file, or the name of one that comes along, such as fr3."""
+    port: PortName = "sim"
+    """sim: a twin in this process. ros: the robot moves, by its arm bridge; what it will do is
+    shown first, and asked for."""
+    namespace: str = "/robot"
+    """Of arm bridge and driver, with --port ros."""
+    silence_s: float = 1.0
+    """Longest silence of either; longer, and the motion ends."""
+    yes: bool = False
+    """Move without asking."""
     hidden: Literal["", "A", "B"] = ""
     """Measure a hidden twin instead, whose parameters another process draws from the seed and
     keeps: A is the twin with other numbers, B is built otherwise."""
     seed: int = 0
     """Draws motion, noise, and the hidden twin."""
-    share: float = SOFT_SHARE
-    """Of the drives' gains while moving; a soft drive shows what a stiff one hides."""
+    share: float | None = None
+    """Of the nominal gains that the drives have while moving; a soft drive shows what a stiff one
+    hides. Default: a tenth in the twin, and 1 on a robot: say what its impedance is set to."""
     unknowns: tuple[ArmUnknown, ...] = ARM_DEFAULT
     """What the motion should tell most about."""
     middle_rad: tuple[float, ...] = ()
@@ -38,6 +50,16 @@ class Excite:
     """How it moves."""
     encoders: EncoderCfg = field(default_factory=EncoderCfg)
     """Noise of the twin."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot go together."""
+        if self.hidden and (self.robot != "twin" or self.port != "sim"):
+            raise ConfigError(
+                "a hidden twin is built like the robot 'twin', in a process of its own. Leave "
+                "--robot and --port out."
+            )
+        if not self.silence_s > 0:
+            raise ConfigError(f"silence_s is {self.silence_s}, but must be positive.")
 
 
 @dataclass(frozen=True, kw_only=True)

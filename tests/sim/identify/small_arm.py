@@ -5,9 +5,10 @@ import functools
 import numpy as np
 
 from sim.identify.arm import arm_parameters
-from sim.identify.excitation import ExcitationCfg, Motion, find_motion
+from sim.identify.excitation import find_motion
 from sim.identify.hidden import nominal_arm
 from sim.identify.measurement import Measurement
+from sim.identify.motion import ExcitationCfg, Motion
 from sim.identify.parameters import ParameterSet
 from sim.identify.play import play_motion
 

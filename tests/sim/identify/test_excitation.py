@@ -6,15 +6,9 @@ from small_arm import SHORT, short_motion, unknowns
 from robot_rl.errors import ConfigError, DataError, ShapeError
 from sim.bridge import BRIDGE_PERIOD_S
 from sim.identify.clearance import Clearance
-from sim.identify.excitation import (
-    ExcitationCfg,
-    Motion,
-    check_motion,
-    find_motion,
-    information,
-    logdet,
-)
+from sim.identify.excitation import find_motion, information, logdet
 from sim.identify.hidden import nominal_arm
+from sim.identify.motion import ExcitationCfg, Motion, approach, check_motion, stopping_points
 from sim.identify.play import play_motion
 
 
@@ -40,6 +34,42 @@ def test_motions_keep_every_limit(seed: int, clearance: Clearance) -> None:
     rest = round(cfg.rest_s / BRIDGE_PERIOD_S)
     np.testing.assert_array_equal(q[:rest], np.tile(arm.home_rad, (rest, 1)))
     np.testing.assert_array_equal(q[-rest:], np.tile(arm.home_rad, (rest, 1)))
+
+
+def test_a_motion_that_may_brake_keeps_limits_wherever_it_would_come_to_stand(
+    clearance: Clearance,
+) -> None:
+    spec, robot = nominal_arm()
+    cfg = ExcitationCfg(duration_s=4.0)
+    middle = robot.arms[0].home_rad + np.array([0, 0.6, 0, -0.1, 0, 0, 0])
+    plain, careful = (
+        find_motion(spec, robot, None, cfg, seed=1, middle_rad=middle, may_brake=may_brake)
+        for may_brake in (False, True)
+    )
+    stops = stopping_points(robot, careful.q_rad)
+    assert clearance.least_m(stops[::10])[0] >= cfg.clearance_m
+    assert check_motion(robot, clearance, plain.q_rad, cfg, may_brake=True) is not None
+    assert careful.peaks["range_rad"] < plain.peaks["range_rad"]
+
+
+def test_the_way_to_a_motion_is_slow_and_ends_where_it_begins(clearance: Clearance) -> None:
+    _, robot = nominal_arm()
+    arm, cfg = robot.arms[0], ExcitationCfg()
+    here = arm.home_rad + np.linspace(-0.4, 0.5, arm.dof)
+    path = np.concatenate((here[None], approach(robot, clearance, here, arm.home_rad, cfg)))
+    dq = np.diff(path, axis=0, prepend=path[:1], append=path[-1:]) / BRIDGE_PERIOD_S
+    ddq = np.diff(dq, axis=0) / BRIDGE_PERIOD_S
+    np.testing.assert_allclose(path[-1], arm.home_rad, atol=1e-12)
+    assert (np.abs(dq) <= 0.2501 * arm.joint_velocity_limit_rad_s).all()
+    assert (np.abs(ddq) <= 0.2501 * arm.joint_acceleration_limit_rad_s2).all()
+    assert len(approach(robot, clearance, arm.home_rad, arm.home_rad, cfg)) == 1
+
+
+def test_a_way_through_the_table_is_refused_with_what_to_do(clearance: Clearance) -> None:
+    _, robot = nominal_arm()
+    low = robot.arms[0].home_rad + np.array([0, 1.6, 0, 0.3, 0, 0.5, 0])
+    with pytest.raises(DataError, match=r"where the arm stands.* violates .* Bring it nearer"):
+        approach(robot, clearance, low, robot.arms[0].home_rad, ExcitationCfg())
 
 
 def test_the_most_informative_candidate_is_chosen() -> None:

@@ -6,9 +6,9 @@ import pytest
 from small_arm import short_motion
 
 from robot_rl.errors import PortError, UnknownNameError
-from sim.identify.excitation import Motion
 from sim.identify.hidden import HiddenRobot
 from sim.identify.measurement import load_measurement
+from sim.identify.motion import Motion
 
 
 def test_it_serves_measurements_and_the_truth_comes_last(tmp_path: Path) -> None:

@@ -40,7 +40,6 @@ from robot_rl_control.running import run_node
 
 __all__ = ["ArmBridge", "main"]
 
-_EXECUTED_EVERY = 5  # ticks
 _RETRY_S = 0.2  # of activating, with `autostart`
 _WATCH_S = 0.1  # between looks for another publisher: within every watchdog
 _LOOK_S = 0.2  # between looks at the ticking thread
@@ -67,8 +66,6 @@ class ArmBridge(LifecycleNode):
         self._stop = threading.Event()
         self._said: dict[str, Any] = {}  # what was last published on the latched topics
         self._refusal = ""
-        self._ticks = 0
-        self._source = ""
         self._late_s: deque[float] = deque(maxlen=2000)
         self._skipped = 0
         self._scheduling = "fair"
@@ -264,18 +261,15 @@ class ArmBridge(LifecycleNode):
             self._tick()
 
     def _tick(self) -> None:
-        now = self.get_clock().now()
-        with self._lock:
-            tick = self._bridge.tick(time.monotonic(), now.nanoseconds * 1e-9)
+        with self._lock:  # waiting for it between the two clocks would look like a jump of one
+            now, now_s = self.get_clock().now(), time.monotonic()
+            tick = self._bridge.tick(now_s, now.nanoseconds * 1e-9)
             mode, is_estopped = self._bridge.mode, self._bridge.is_estopped
         if tick is not None:
             stamp = now.to_msg()
             self._joint_commands.publish(tick.q_rad, stamp)
             self._gripper_commands.send(tick.gripper_m, tick.gripper_goal_m)
-            self._ticks += 1
-            if self._ticks % _EXECUTED_EVERY == 0 or tick.source != self._source:
-                self._say_executed(tick, stamp)
-            self._source = tick.source
+            self._say_executed(tick, stamp)
         self._say_latched("mode", self._mode, String(data=mode))
         self._say_latched("estopped", self._estopped, Bool(data=is_estopped))
 
