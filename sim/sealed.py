@@ -34,7 +34,12 @@ S = TypeVar("S", bound=Sealed)
 
 
 def save_sealed(
-    path: Path, one: S, head: Mapping[str, Any], arrays: Mapping[str, np.ndarray], *, version: int
+    path: Path,
+    one: Sealed,
+    head: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    version: int,
 ) -> str:
     """Write what is kept of `one`; returns its hash.
 
