@@ -6,7 +6,8 @@ Labels: queries of eight keyframes of two 96 x 96 cameras, frames a second and l
 Vision-language judges run on random weights of a tiny Qwen3-VL unless a checkpoint is given, which
 times everything but the model. Jitter: how late each step of a 20 Hz loop starts, with a policy of
 256 x 2 in it; alone, with the embedded model labelling in a thread of the same process, and with
-the labeler's model behind `reward serve`. The variants take turns.
+the labeler's model behind `reward serve`. The variants take turns. A labeler is at work only if it
+labels: a turn goes on until it has finished a few, however busy the machine, but not for ever.
 """
 
 import argparse
@@ -42,6 +43,7 @@ from robot_rl.reward.vlm.saved import make_judge
 
 CAMERAS, SIDE_PX, HZ, STEPS = ("front", "wrist"), 96, 20.0, 100
 TASK = "push the square to the right"
+LEAST_LABELS, MOST_TURNS = 3, 20.0
 KEYFRAMES = np.linspace(0, STEPS, 8).round().astype(int)
 
 
@@ -132,11 +134,18 @@ def label_times(models: dict[str, ProgressModel], calls: int) -> dict[str, dict[
     return rows
 
 
-def lateness_ms(seconds: float) -> np.ndarray:
-    """How late each step of a 20 Hz loop starts, on an absolute schedule."""
+def lateness_ms(seconds: float, labels: Callable[[], int] | None = None) -> np.ndarray:
+    """How late each step of a 20 Hz loop starts, on an absolute schedule.
+
+    Args:
+        seconds: For so long at least.
+        labels: How many have been finished; the loop then also goes on until there are enough.
+    """
     policy, obs = StackedMLP(1, (32, 256, 256, 7), layer_norm=True, seed=0), np.zeros(32, "f4")
     start_s, late = time.perf_counter() + 0.05, []
-    for step in range(int(seconds * HZ)):
+    for step in range(int(MOST_TURNS * seconds * HZ)):
+        if step >= seconds * HZ and (labels is None or labels() >= LEAST_LABELS):
+            break
         due_s = start_s + step / HZ
         while (left_s := due_s - time.perf_counter()) > 0:
             time.sleep(left_s)
@@ -186,13 +195,14 @@ def jitter(model: EmbeddedModel, scratch: Path, seconds: float, turns: int) -> d
             late["alone"].append(lateness_ms(seconds))
             for name, judge in (("thread", model), ("served", remote)):
                 with labelling(store, judge) as count:
-                    late[name].append(lateness_ms(seconds))
+                    late[name].append(lateness_ms(seconds, count))
                     labels[name] += count()
     rows: dict[str, object] = {}
     for name, parts in late.items():
         p50, p95, p99 = np.percentile(np.concatenate(parts), (50, 95, 99))
         figures = {"p50_ms": float(p50), "p95_ms": float(p95), "p99_ms": float(p99)}
-        rows[name] = {**figures, "labels": labels.get(name, 0)}
+        steps = sum(map(len, parts))
+        rows[name] = {**figures, "steps": steps, "labels": labels.get(name, 0)}
     return rows
 
 
