@@ -14,11 +14,13 @@ from sim.arm import DRIVE_STIFFNESS, add_arm
 from sim.identify.parameters import Parameter, ParameterSet, nominal_parameter
 from sim.scene import empty_scene
 
-__all__ = ["ARM_DEFAULT", "ArmUnknown", "arm_parameters", "arm_scene", "soften"]
+__all__ = ["ARM_DEFAULT", "WITH_GAINS", "ArmUnknown", "arm_parameters", "arm_scene", "soften"]
 
 ArmUnknown = Literal["armature", "damping", "frictionloss", "kp", "kv", "encoder_bias", "delay"]
 ARM_DEFAULT: tuple[ArmUnknown, ...] = ("armature", "damping", "frictionloss", "delay")
 """What motion in air tells once the drives' gains are known: positions alone fix only ratios."""
+WITH_GAINS: tuple[ArmUnknown, ...] = ("armature", "damping", "frictionloss", "kp", "kv", "delay")
+"""The same with gains that are not quite known, for motion that the first do not explain."""
 
 _BIAS_RAD = 0.02
 _GAIN_STD = 0.05  # data sheets know the gains of drives

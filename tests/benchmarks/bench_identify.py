@@ -23,7 +23,7 @@ from identify_baselines import cma_es, random_search
 
 from robot_rl.config import config_hash, git_revision, to_plain, write_atomically
 from robot_rl.types import F64
-from sim.identify.arm import arm_parameters
+from sim.identify.arm import WITH_GAINS, arm_parameters
 from sim.identify.crosscheck import largest_disagreement, toolbox_fit
 from sim.identify.excitation import find_motion
 from sim.identify.fit import identify
@@ -85,7 +85,7 @@ class Bench:
             "gains": arm_parameters(
                 self.spec.copy().compile(),
                 self.robot.arms,
-                ("armature", "damping", "frictionloss", "kp", "kv", "delay"),
+                WITH_GAINS,
             )
         }
         self.what = {"fit": FIT, "motions": [MOTION, *HELD_OUT], "set": self.parameters.to_plain()}
@@ -109,6 +109,13 @@ class Bench:
 
     def fit(self, method: str, kind: str, seed: int, measured: Measurement) -> dict[str, Any]:
         """The piece of one method on one robot; knows the file only."""
+        if method == "steps":  # `identify_in_steps`, from the pieces of its two steps
+            known = self.fit("ours", kind, seed, measured)
+            if known["is_trusted"] or known["chi2"] < 1:
+                return known
+            wider = self.fit("gains", kind, seed, measured)
+            used = {key: known[key] + wider[key] for key in ("rollouts", "cpu_s")}
+            return {**min(known, wider, key=lambda one: one["chi2"]), **used}
         rollouts = 0
         if method in ("random", "cma"):
             rollouts = int(self.piece("ours", kind, seed, measured).read()["rollouts"])
@@ -184,6 +191,8 @@ class Bench:
     def score(self, method: str, piece: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
         """Errors against what was revealed."""
         known = self.sets.get(method, self.parameters)
+        if len(piece["mean"]) != len(known.names):
+            known = self.sets["gains"]
         kept = [known.index(name) for name in self.parameters.names]  # what is revealed
         every = known.to_values(np.array(piece["mean"]))
         x, values = np.array(piece["mean"])[kept], every[kept]
@@ -234,8 +243,9 @@ class Bench:
             fit_on, *self.quiet = self.measure(robot)
             if kept:
                 there = [path.name for path in (self.out / "pieces").iterdir()]
-                name = f"{kind}{seed}"
-                methods = [m for m in methods if any(n.startswith(f"{name}-{m}-") for n in there)]
+                first = {"steps": "ours"}  # the first of them is a method of its own
+                names = {m: f"{kind}{seed}-{first.get(m, m)}-" for m in methods}
+                methods = [m for m in methods if any(n.startswith(names[m]) for n in there)]
             pieces = {method: self.fit(method, kind, seed, fit_on) for method in methods}
             truth = robot.reveal(tuple(self.motions[1:]))
         return {method: self.score(method, piece, truth) for method, piece in pieces.items()}
@@ -282,11 +292,11 @@ def main() -> None:
             extra = ["toolbox"] if kind == "A" and seed < args.toolbox else []
             extra += ["cma-long"] if kind == "A" and seed < args.long else []
             extra += BASELINES if seed < args.baselines else []
-            rows = bench.run(kind, seed, ["nominal", "ours", *extra], args.kept)
+            rows = bench.run(kind, seed, ["nominal", "ours", "steps", *extra], args.kept)
             for method, row in rows.items():
                 show(f"{kind}{seed} {method}", row)
             result["robots"][f"{kind}{seed}"] = rows
-            if missed := missed_gates(kind, rows["ours"]):
+            if missed := missed_gates(kind, rows["steps"]):
                 print(f"{kind}{seed} misses: {', '.join(missed)}", flush=True)
     summary = {}
     for kind in args.kinds:

@@ -33,8 +33,8 @@ from robot_rl.apps.identify.verbs import Excite, Fit, IdentifyVerb, Report
 from robot_rl.apps.ros import find_robot
 from robot_rl.control.robot_file import RobotFile, load_robot
 from robot_rl.errors import ConfigError, DataError, RobotRLError
-from sim.identify.arm import arm_parameters, arm_scene
-from sim.identify.fit import HeldOut, held_out_errors, identify
+from sim.identify.arm import ARM_DEFAULT, WITH_GAINS, arm_parameters, arm_scene
+from sim.identify.fit import HeldOut, held_out_errors, identify_in_steps
 from sim.identify.measurement import Measurement
 from sim.identify.posterior import Posterior
 
@@ -47,10 +47,11 @@ def _fit(args: Fit, out: Output, command: str) -> int:
     held_out = _load(args.held_out, file, args.namespace)
     share = _share(args.share, [*measured, *held_out])
     spec = arm_scene(file.spec, share)
-    parameters = arm_parameters(
-        spec.copy().compile(), file.spec.arms, args.unknowns, factor=args.factor
-    )
-    posterior = identify(spec.copy(), parameters, measured, args.search, seed=args.seed)
+    steps = [
+        arm_parameters(spec.copy().compile(), file.spec.arms, unknowns, factor=args.factor)
+        for unknowns in ((args.unknowns,) if args.unknowns else (ARM_DEFAULT, WITH_GAINS))
+    ]
+    posterior = identify_in_steps(spec, steps, measured, args.search, seed=args.seed)
     posterior = posterior.with_details(
         command=command,
         robot=args.robot,

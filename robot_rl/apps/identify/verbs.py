@@ -76,8 +76,9 @@ class Fit:
     """Robot file, or the name of one that comes along, such as fr3."""
     namespace: str = "/robot"
     """Of the robot in a bag."""
-    unknowns: tuple[ArmUnknown, ...] = ARM_DEFAULT
-    """What is to be found; the rest stays nominal."""
+    unknowns: tuple[ArmUnknown, ...] | None = None
+    """What is to be found; the rest stays nominal (default: armature damping frictionloss delay,
+    and kp kv only if these do not explain the motion)."""
     share: float | None = None
     """Of the nominal gains that the drives had (default: as the measurement says, else 1)."""
     factor: float = 4.0

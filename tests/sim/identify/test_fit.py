@@ -5,7 +5,7 @@ from small_arm import measured, short_motion, truth, unknowns
 
 from robot_rl.errors import DataError
 from sim.identify.arm import arm_parameters
-from sim.identify.fit import fit_residuals, held_out_errors, identify
+from sim.identify.fit import fit_residuals, held_out_errors, identify, identify_in_steps
 from sim.identify.hidden import nominal_arm
 from sim.identify.least_squares import LeastSquaresCfg
 from sim.identify.measurement import Measurement
@@ -46,15 +46,44 @@ def test_two_motions_tell_more_than_one(fitted: Posterior) -> None:
     assert len(again.details["measurements"]) == 2
 
 
-def test_a_twin_that_is_built_otherwise_gets_no_intervals() -> None:
-    """The measured arm has gains that the fitted one lacks, and may not change."""
+def stiffer() -> Measurement:
+    """Of an arm whose gains are a tenth above those that are believed."""
     spec, robot = nominal_arm(share=0.11)
     known = unknowns()
     known.prepare(spec)
     model = spec.compile()
     known.apply(model, truth())
-    other = play_motion(model, robot, short_motion())
-    found = identify(nominal_arm()[0], known, [other], ONE_START)
+    return play_motion(model, robot, short_motion())
+
+
+def with_gains() -> ParameterSet:
+    spec, robot = nominal_arm()
+    gains = arm_parameters(spec.compile(), robot.arms, ("kp", "kv"))
+    return ParameterSet([*unknowns().parameters, *gains.parameters])
+
+
+def test_what_fewer_unknowns_explain_is_left_to_them() -> None:
+    motion = measured(truth(), short_motion())
+    steps = [unknowns(), with_gains()]
+    found = identify_in_steps(nominal_arm()[0], steps, [motion], ONE_START)
+    assert found.parameters.names == unknowns().names
+    assert [step["unknowns"] for step in found.details["steps"]] == [len(unknowns().names)]
+
+
+def test_what_they_leave_unexplained_lets_more_unknowns_in() -> None:
+    steps = [unknowns(), with_gains()]
+    found = identify_in_steps(nominal_arm()[0], steps, [stiffer()], ONE_START)
+    few, more = (step["chi2"] for step in found.details["steps"])
+    assert found.parameters.names == with_gains().names
+    assert few > 1.5 and more < 0.8 * few
+    delay = unknowns().index("delay")
+    assert abs(found.values[delay] - truth()[delay]) < 1e-3
+
+
+def test_a_twin_that_is_built_otherwise_gets_no_intervals() -> None:
+    """The measured arm has gains that the fitted one lacks, and may not change."""
+    known = unknowns()
+    found = identify(nominal_arm()[0], known, [stiffer()], ONE_START)
     assert found.chi2 > 1.5
     assert found.interval("delay") is None
     assert "something moves that the twin does not have" in found.verdict
