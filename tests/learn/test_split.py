@@ -322,6 +322,7 @@ def test_a_split_run_learns_what_a_weak_base_misses(tmp_path):
         demo_fraction=0.25,
     )
     quick = replace(cfg.td3, width=32, actor_lr=1e-3, critic_lr=1e-3, tau=0.02, pull=0.05)
+    quick = replace(quick, caution=None)  # it has a thousand steps
     both = Both(tmp_path, replace(cfg, td3=quick), start, seeds=range(900, 920))
     both.actor.run()
     first, last = read_lines(tmp_path / "evals.jsonl")
