@@ -29,6 +29,7 @@ Kind = Literal["twin", "home", "none"]
 """A new scene in the twin; the arm home, and the scene a person's to restore; or as it is."""
 
 _RETRY_S = 0.2
+_ANSWER_S = 3.0  # a service that has not answered for so long has lost the request, or its answer
 _TO_BEGIN_S = 0.5  # within which an arm that was sent home says so, or a command shows itself
 _ASK_ANEW_S = 3.0  # a twin that has not answered for so long may not have been there
 _NEAR_RAD = 0.02  # of a command to the arm, and of the arm to home
@@ -153,6 +154,10 @@ class Scene:
                 self._stage = then
                 return
             self.note = f"{complaint}: {response.message if response is not None else 'no answer'}"
+        elif self._answer is not None and now_s - self._asked_s > _ANSWER_S:
+            client.remove_pending_request(self._answer)
+            self._answer = None
+            self.note = f"{complaint}: no answer within {_ANSWER_S:g} s"
         if self._answer is None and now_s - self._asked_s > _RETRY_S:
             self._asked_s = now_s
             if client.service_is_ready():
